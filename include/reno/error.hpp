@@ -1,5 +1,6 @@
-// What can go wrong, sorted by who can mend it. Every error that a user meets is one of these types; its message is one clear sentence
-// (or several lines, one problem each) and its code is the exit status of `reno-run`. Only `main` catches.
+// What can go wrong, sorted by who can mend it. Every error that a user meets is one of these types; its
+// message is one clear sentence (or several lines, one problem each) and its code is the exit status of
+// `reno-run`. Only `main` catches.
 #pragma once
 
 #include <stdexcept>

@@ -1,0 +1,204 @@
+// Options are declared once, by a `describe` member, and everything else is a walk over that declaration:
+// reading TOML, `--set`, the resolved experiment file, `--describe`, the generated reference, sweeps. A
+// plugin's options cross the library boundary as a list of `Option`s.
+//
+//     struct Options {
+//       std::filesystem::path weights = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K";
+//       double temperature = 1.0;
+//       void describe(auto& field) {
+//         field("weights", weights, "hub id or directory of the checkpoint");
+//         field("temperature", temperature, "divides the logits", reno::bounds{0.0, 100.0});
+//       }
+//     };
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace reno {
+
+/// Inclusive range of a number.
+struct bounds {
+  double low = -std::numeric_limits<double>::infinity();
+  double high = std::numeric_limits<double>::infinity();
+};
+
+/// The values that a string may take.
+struct choices {
+  std::vector<std::string> values;
+};
+
+/// What an option holds while it travels between TOML, the command line and the member. `monostate`: an
+/// optional that is not set.
+using OptionValue = std::variant<std::monostate, bool, std::int64_t, double, std::string,
+                                 std::vector<std::int64_t>, std::vector<double>, std::vector<std::string>>;
+
+enum class OptionType { boolean, integer, number, string, integers, numbers, strings };
+
+/// One described option, bound to the member of one live `Options` object.
+struct Option {
+  std::string key;
+  std::string help;
+  OptionType type = OptionType::string;
+  bool optional = false;  ///< may be left unset
+  std::optional<reno::bounds> bounds;
+  std::vector<std::string> choices;  ///< empty: anything
+  std::function<OptionValue()> get;  ///< the member's present value
+  std::function<void(const OptionValue&)>
+      set;  ///< the value must have this option's type and be inside its bounds
+};
+
+namespace detail {
+
+/// How a member's C++ type is spelt as an option.
+template <class Member>
+struct OptionTraits;
+
+template <OptionType Type, class Wire>
+struct OptionTraitsAs {
+  static constexpr OptionType type = Type;
+  static constexpr bool optional = false;
+  using WireType = Wire;
+};
+
+template <>
+struct OptionTraits<bool> : OptionTraitsAs<OptionType::boolean, bool> {};
+template <std::integral Integer>
+struct OptionTraits<Integer> : OptionTraitsAs<OptionType::integer, std::int64_t> {};
+template <std::floating_point Number>
+struct OptionTraits<Number> : OptionTraitsAs<OptionType::number, double> {};
+template <>
+struct OptionTraits<std::string> : OptionTraitsAs<OptionType::string, std::string> {};
+template <>
+struct OptionTraits<std::filesystem::path> : OptionTraitsAs<OptionType::string, std::string> {};
+template <>
+struct OptionTraits<std::vector<std::int64_t>>
+    : OptionTraitsAs<OptionType::integers, std::vector<std::int64_t>> {};
+template <>
+struct OptionTraits<std::vector<double>> : OptionTraitsAs<OptionType::numbers, std::vector<double>> {};
+template <>
+struct OptionTraits<std::vector<std::string>>
+    : OptionTraitsAs<OptionType::strings, std::vector<std::string>> {};
+template <class Member>
+struct OptionTraits<std::optional<Member>> : OptionTraits<Member> {
+  static constexpr bool optional = true;
+};
+
+/// Converts between a member and its wire type (a path travels as a string, an int as int64).
+template <class To, class From>
+To convert_option(const From& from) {
+  if constexpr (std::same_as<From, std::filesystem::path>) {
+    return To(from.string());
+  } else {
+    return static_cast<To>(from);
+  }
+}
+
+template <class Member>
+OptionValue get_option(const Member& member) {
+  return convert_option<typename OptionTraits<Member>::WireType>(member);
+}
+
+template <class Member>
+OptionValue get_option(const std::optional<Member>& member) {
+  return member ? get_option(*member) : OptionValue{};
+}
+
+template <class Member>
+void set_option(Member& member, const OptionValue& value) {
+  member = convert_option<Member>(std::get<typename OptionTraits<Member>::WireType>(value));
+}
+
+template <class Member>
+void set_option(std::optional<Member>& member, const OptionValue& value) {
+  if (std::holds_alternative<std::monostate>(value)) {
+    member.reset();
+  } else {
+    set_option(member.emplace(), value);
+  }
+}
+
+}  // namespace detail
+
+/// The visitor given to `describe`: turns each call into an `Option`.
+class OptionCollector {
+ public:
+  template <class Member>
+  void operator()(std::string key, Member& member, std::string help) {
+    add(std::move(key), member, std::move(help));
+  }
+
+  template <class Member>
+  void operator()(std::string key, Member& member, std::string help, reno::bounds range) {
+    add(std::move(key), member, std::move(help)).bounds = range;
+  }
+
+  template <class Member>
+  void operator()(std::string key, Member& member, std::string help, reno::choices allowed) {
+    add(std::move(key), member, std::move(help)).choices = std::move(allowed.values);
+  }
+
+  std::vector<Option> take() && { return std::move(options_); }
+
+ private:
+  template <class Member>
+  Option& add(std::string key, Member& member, std::string help) {
+    using Traits = detail::OptionTraits<Member>;
+    Option option;
+    option.key = std::move(key);
+    option.help = std::move(help);
+    option.type = Traits::type;
+    option.optional = Traits::optional;
+    option.get = [&member] { return detail::get_option(member); };
+    option.set = [&member](const OptionValue& value) { detail::set_option(member, value); };
+    return options_.emplace_back(std::move(option));
+  }
+
+  std::vector<Option> options_;
+};
+
+/// The options of a live object, in the order of their description. They refer to `options`, which must
+/// outlive them.
+template <class Options>
+std::vector<Option> describe(Options& options) {
+  OptionCollector collector;
+  options.describe(collector);
+  return std::move(collector).take();
+}
+
+/// An `Options` object of some component whose type only the component's plugin knows, with its description.
+class AnyOptions {
+ public:
+  template <class Options>
+  static AnyOptions make() {
+    AnyOptions any;
+    auto object = std::make_shared<Options>();
+    any.fields_ = reno::describe(*object);
+    any.object_ = std::move(object);
+    return any;
+  }
+
+  std::vector<Option>& fields() { return fields_; }
+  const std::vector<Option>& fields() const { return fields_; }
+
+  /// The object itself; `Options` must be the type that it was made of.
+  template <class Options>
+  const Options& as() const {
+    return *static_cast<const Options*>(object_.get());
+  }
+
+ private:
+  std::shared_ptr<void> object_;
+  std::vector<Option> fields_;
+};
+
+}  // namespace reno
