@@ -21,6 +21,10 @@
 
 namespace reno {
 
+// A context's device may be `meta` (a dry run): components are then built and run on tensors that have a
+// shape and no data, so `encode`, `generate` and `score` must not read values back from device tensors (no
+// `.item()`): that would also cost a synchronisation on a GPU.
+
 /// One string per image of the batch, UTF-8.
 using Prompts = std::vector<std::string>;
 
@@ -60,6 +64,7 @@ concept RefiningGenerator = Generator<G> && requires(G generator, const at::Tens
 ///   pixels i and prompt i only. Differentiable in `pixels` unless the type says `static constexpr bool
 ///   differentiable = false`.
 /// - `ceiling`: the constant that turns a score into the published loss, `loss = ceiling - score`.
+/// - `default_weight` (optional, 1): the reward's weight in the objective when the experiment does not say.
 template <class R>
 concept Reward = requires(R reward, const Prompts& prompts, const at::Tensor& pixels) {
   typename R::PromptFeatures;

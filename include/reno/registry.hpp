@@ -28,6 +28,7 @@ struct Entry {
   std::string origin;                   ///< the plugin's file, or "built in"
   std::function<AnyOptions()> options;  ///< a fresh object with the defaults
   std::function<Handle(const AnyOptions&, const Context&)> create;
+  double default_weight = 1.0;  ///< of a reward in the objective, when the experiment does not say
 };
 
 /// The components of one kind, by name.
@@ -104,7 +105,10 @@ class Registry {
     if constexpr (Generator<Component>) {
       generators.add(entry<Component, AnyGenerator>(name, summary));
     } else if constexpr (Reward<Component>) {
-      rewards.add(entry<Component, AnyReward>(name, summary));
+      auto reward = entry<Component, AnyReward>(name, summary);
+      if constexpr (requires { Component::default_weight; })
+        reward.default_weight = Component::default_weight;
+      rewards.add(std::move(reward));
     } else if constexpr (Optimizer<Component>) {
       optimizers.add(entry<Component, AnyOptimizer>(name, summary));
     } else {
@@ -129,10 +133,15 @@ class Registry {
   template <class Component, class Handle>
   Entry<Handle> entry(const std::string& name, const std::string& summary) const {
     using Options = typename Component::Options;
-    return {name, summary, origin_, [] { return AnyOptions::make<Options>(); },
-            [](const AnyOptions& options, const Context& context) {
-              return Handle(std::make_unique<Component>(options.as<Options>(), context));
-            }};
+    Entry<Handle> result;
+    result.name = name;
+    result.summary = summary;
+    result.origin = origin_;
+    result.options = [] { return AnyOptions::make<Options>(); };
+    result.create = [](const AnyOptions& options, const Context& context) {
+      return Handle(std::make_unique<Component>(options.as<Options>(), context));
+    };
+    return result;
   }
 
   std::string origin_ = "built in";
