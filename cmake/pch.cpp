@@ -1,0 +1,1 @@
+// Exists so that the precompiled header is built once and shared by every target (REUSE_FROM).

@@ -1,0 +1,39 @@
+# Shared by tools/build, tools/demo and tools/test: steps with one plain line each, details in build/logs.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+build=$root/build
+logs=$build/logs
+mkdir -p "$logs"
+cd "$root"
+
+fail() {
+  printf '%s\n' "$@" >&2
+  exit 1
+}
+
+# Shows the progress count of a running build, where somebody is watching.
+watch_progress() {
+  local pid=$1 log=$2
+  while kill -0 "$pid" 2>/dev/null; do
+    printf '\r\033[K  %s' "$(grep -aoE '^\[[0-9]+/[0-9]+\] .*' "$log" 2>/dev/null | tail -n 1 | cut -c1-"$((${COLUMNS:-80} - 4))")"
+    sleep 1
+  done
+  printf '\r\033[K'
+}
+
+# step <log name> <what it does> <command>…: runs the command; on failure shows the end of its log and stops.
+step() {
+  local log=$logs/$1.log what=$2 start=$SECONDS status=0
+  shift 2
+  printf '%s\n' "$what …"
+  "$@" >"$log" 2>&1 &
+  local pid=$!
+  if [[ -t 1 ]]; then watch_progress "$pid" "$log"; fi
+  wait "$pid" || status=$?
+  if ((status != 0)); then
+    grep -aE -A8 '(^FAILED|error:|ERROR)' "$log" | head -n 60 >&2 || tail -n 30 "$log" >&2
+    fail "" "Failed: $what (exit status $status). The whole log: $log"
+  fi
+  printf '  done in %s s\n' "$((SECONDS - start))"
+}
