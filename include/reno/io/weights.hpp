@@ -1,0 +1,252 @@
+// `Weights`: the scope that frozen networks are built from. `Linear(w / "to_q", 320, 320)` asks the
+// checkpoint for "….to_q.weight" in the shape it needs; loading is construction. The tensors handed out by
+// one checkpoint are one unit that can move between devices.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "reno/error.hpp"
+#include "reno/io/invented_source.hpp"
+#include "reno/io/json_file.hpp"
+#include "reno/io/tensor_source.hpp"
+
+namespace reno {
+
+/// A name prefix within a checkpoint; a cheap value. Copies and sub-scopes share one unit: the source, the
+/// device, and what was handed out.
+class Weights {
+ public:
+  using Rename = std::function<std::string(std::string)>;
+
+  /// Root scope. Floating tensors become `dtype`, others keep theirs.
+  Weights(std::shared_ptr<const TensorSource> source, at::Device device, at::ScalarType dtype)
+      : unit_(std::make_shared<Unit>(std::move(source), device)), dtype_(dtype) {}
+
+  /// Scope in which every tensor exists, with random values (see RandomSource).
+  static Weights random(std::uint64_t seed, at::Device device, at::ScalarType dtype, double gain = 1.0) {
+    return Weights(std::make_shared<const RandomSource>(seed, gain), device, dtype);
+  }
+
+  /// Sub-scope; names are joined with '.'.
+  Weights operator/(std::string_view name) const {
+    Weights scope = *this;
+    scope.prefix_ = key(name);
+    return scope;
+  }
+  Weights operator/(std::int64_t index) const { return *this / std::string_view(std::to_string(index)); }
+
+  /// The same scope, giving floating tensors in another dtype.
+  Weights as(at::ScalarType dtype) const {
+    Weights scope = *this;
+    scope.dtype_ = dtype;
+    return scope;
+  }
+
+  /// The same scope for a checkpoint with other names: `rename` maps a full key, or a scope with its trailing
+  /// '.', to the stored one.
+  Weights renamed(Rename rename) const {
+    Weights scope = *this;
+    scope.rename_ = [inner = rename_, outer = std::move(rename)](std::string name) {
+      name = outer(std::move(name));
+      return inner ? inner(std::move(name)) : name;
+    };
+    return scope;
+  }
+
+  /// Full key of `name` in this scope, before renaming. The empty name is the scope itself.
+  std::string key(std::string_view name) const {
+    if (prefix_.empty()) return std::string(name);
+    return name.empty() ? prefix_ : prefix_ + "." + std::string(name);
+  }
+
+  /// Whether the checkpoint has that tensor. True for any name if the source is open-ended (random weights).
+  bool has(std::string_view name) const {
+    return unit_->open_ended() || unit_->source->find(stored(name)) != nullptr;
+  }
+
+  /// Whether the checkpoint has any tensor below that scope.
+  bool has_scope(std::string_view scope) const {
+    const std::string prefix = stored_prefix(scope);
+    const auto first = std::lower_bound(unit_->names.begin(), unit_->names.end(), prefix);
+    return unit_->open_ended() || (first != unit_->names.end() && first->starts_with(prefix));
+  }
+
+  /// The tensor, of exactly this shape, on the unit's device; a view of the mapped file where device and
+  /// dtype allow. It requires no gradient and must not be written to. Throws LoadError when it is missing or
+  /// has another shape.
+  at::Tensor get(std::string_view name, at::IntArrayRef shape) const {
+    const std::string stored_name = stored(name);
+    if (!unit_->open_ended()) check(stored_name, &shape);
+    return unit_->hand_out(stored_name, shape, dtype_);
+  }
+
+  /// The tensor in whatever shape the checkpoint has.
+  at::Tensor get(std::string_view name) const { return get(name, shape(name)); }
+
+  /// Its shape in the checkpoint. Throws LoadError when it is missing.
+  std::vector<std::int64_t> shape(std::string_view name) const {
+    const std::string stored_name = stored(name);
+    return check(stored_name, nullptr).shape;
+  }
+
+  at::Device device() const {
+    const std::scoped_lock lock(unit_->mutex);
+    return unit_->device;
+  }
+  at::ScalarType dtype() const { return dtype_; }
+
+  /// The file or index behind the scope, for messages.
+  std::string description() const { return unit_->source->description(); }
+
+  /// Stored names below this scope that were never handed out.
+  std::vector<std::string> unused() const {
+    const std::string prefix = prefix_.empty() && !rename_ ? "" : stored_prefix("");
+    const std::scoped_lock lock(unit_->mutex);
+    std::vector<std::string> unused;
+    for (const auto& name : unit_->names)
+      if (name.starts_with(prefix) && !unit_->asked.contains(name)) unused.push_back(name);
+    return unused;
+  }
+
+  /// Lets a tensor that was computed from handed-out ones (fused projections, another memory format) move
+  /// with the unit. Returns it.
+  at::Tensor adopt(at::Tensor derived) const {
+    const std::scoped_lock lock(unit_->mutex);
+    unit_->adopted.emplace_back(derived.getIntrusivePtr());
+    return derived;
+  }
+
+  /// Moves the whole unit: every tensor handed out or adopted that is still in use changes its storage in
+  /// place, and later ones are given on `device`. What the file holds in the right dtype comes back to the
+  /// CPU as a view of the file, without a copy.
+  void to(at::Device device) const { unit_->move(device); }
+
+ private:
+  using WeakTensor = c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>;
+
+  struct Unit {
+    Unit(std::shared_ptr<const TensorSource> source_, at::Device device_)
+        : source(std::move(source_)),
+          inventor(dynamic_cast<const InventedSource*>(source.get())),
+          names(source->names()),
+          device(device_) {
+      std::sort(names.begin(), names.end());
+    }
+
+    bool open_ended() const { return inventor != nullptr && inventor->open_ended(); }
+
+    at::Tensor fetch(const std::string& name, at::IntArrayRef shape, at::ScalarType dtype) const {
+      if (inventor != nullptr) return inventor->invent(name, shape, at::TensorOptions(dtype).device(device));
+      const auto tensor =
+          source->read(name).detach();  // a handle of its own, whose storage may be replaced later
+      const auto target = at::isFloatingType(tensor.scalar_type()) ? dtype : tensor.scalar_type();
+      return tensor.to(device).to(target);  // converted where it is fast, and the host makes no copy
+    }
+
+    at::Tensor hand_out(const std::string& name, at::IntArrayRef shape, at::ScalarType dtype) {
+      const std::scoped_lock lock(mutex);
+      asked.insert(name);
+      const auto key = std::pair(name, dtype);
+      if (const auto known = handed_out.find(key); known != handed_out.end()) {
+        const at::Tensor tensor(known->second.lock());
+        if (tensor.defined() && tensor.sizes() == shape) return tensor;
+      }
+      auto tensor = fetch(name, shape, dtype);
+      handed_out.insert_or_assign(key, WeakTensor(tensor.getIntrusivePtr()));
+      return tensor;
+    }
+
+    void move(at::Device target) {
+      const std::scoped_lock lock(mutex);
+      if (target == device) return;
+      device = target;
+      for (auto& [key, weak] : handed_out) {
+        const at::Tensor tensor(weak.lock());
+        if (!tensor.defined()) continue;
+        tensor.set_data(inventor != nullptr ? tensor.to(target)
+                                            : fetch(key.first, tensor.sizes(), key.second));
+      }
+      for (auto& weak : adopted) {
+        const at::Tensor tensor(weak.lock());
+        if (tensor.defined()) tensor.set_data(tensor.to(target));
+      }
+    }
+
+    std::shared_ptr<const TensorSource> source;
+    const InventedSource* inventor;  // null when the source is a file
+    std::vector<std::string> names;  // sorted
+    std::mutex mutex;                // guards what follows
+    at::Device device;
+    std::set<std::string> asked;
+    std::map<std::pair<std::string, at::ScalarType>, WeakTensor>
+        handed_out;  // weak: a network that is gone keeps nothing alive
+    std::vector<WeakTensor> adopted;
+  };
+
+  std::string stored(std::string_view name) const { return rename_ ? rename_(key(name)) : key(name); }
+
+  std::string stored_prefix(std::string_view scope) const {
+    const std::string full = key(scope);
+    const std::string prefix = full.empty() ? full : full + ".";
+    return rename_ ? rename_(prefix) : prefix;
+  }
+
+  const TensorInfo& check(const std::string& stored_name, const at::IntArrayRef* shape) const {
+    const TensorInfo* info = unit_->source->find(stored_name);
+    const auto shown = [](at::IntArrayRef sizes) { return (std::ostringstream() << sizes).str(); };
+    if (info == nullptr)
+      throw LoadError(description() + ": has no tensor " + in_quotes(stored_name) +
+                      (shape != nullptr ? ", expected one of shape " + shown(*shape) : "") +
+                      neighbours(stored_name));
+    if (shape != nullptr && at::IntArrayRef(info->shape) != *shape)
+      throw LoadError(info->file + ": tensor " + in_quotes(stored_name) + " has shape " + shown(info->shape) +
+                      ", expected " + shown(*shape));
+    return *info;
+  }
+
+  /// What the checkpoint has in the deepest scope on the way to a missing tensor: shows another naming scheme
+  /// or a shallower network.
+  std::string neighbours(const std::string& missing) const {
+    for (std::size_t dot = missing.rfind('.');; dot = missing.rfind('.', dot - 1)) {
+      const std::string scope = dot == std::string::npos ? "" : missing.substr(0, dot + 1);
+      std::set<std::string> children;
+      for (auto name = std::lower_bound(unit_->names.begin(), unit_->names.end(), scope);
+           name != unit_->names.end() && name->starts_with(scope); ++name)
+        children.insert(name->substr(scope.size(), name->find('.', scope.size()) - scope.size()));
+      if (!children.empty()) return list(scope, children);
+      if (dot == std::string::npos || dot == 0) return "; it has no tensors";
+    }
+  }
+
+  static std::string list(const std::string& scope, const std::set<std::string>& children) {
+    constexpr std::size_t most = 12;
+    std::string text = scope.empty() ? "; at its top it has"
+                                     : "; below " + in_quotes(scope.substr(0, scope.size() - 1)) + " it has";
+    std::size_t shown = 0;
+    for (const auto& child : children) {
+      if (shown == most) return text + ", …";
+      text += (shown++ == 0 ? " " : ", ") + child;
+    }
+    return text;
+  }
+
+  std::shared_ptr<Unit> unit_;
+  std::string prefix_;
+  at::ScalarType dtype_;
+  Rename rename_;
+};
+
+}  // namespace reno
