@@ -12,6 +12,7 @@
 //     };
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <cstdint>
 #include <filesystem>
@@ -35,6 +36,12 @@ struct bounds {
 /// The values that a string may take.
 struct choices {
   std::vector<std::string> values;
+};
+
+/// The spelling of each value of an enumeration, which travels as a string.
+template <class Enum>
+struct spelling {
+  std::vector<std::pair<std::string, Enum>> values;
 };
 
 /// What an option holds while it travels between TOML, the command line and the member. `monostate`: an
@@ -93,6 +100,19 @@ struct OptionTraits<std::optional<Member>> : OptionTraits<Member> {
   static constexpr bool optional = true;
 };
 
+/// What fits into an integer narrower than the wire's, or without sign; nothing for other members.
+template <class Member>
+std::optional<bounds> bounds_of() {
+  using Limits = std::numeric_limits<Member>;
+  if constexpr (std::integral<Member> && !std::same_as<Member, bool> &&
+                (sizeof(Member) < sizeof(std::int64_t) || std::unsigned_integral<Member>)) {
+    return bounds{static_cast<double>(Limits::min()),
+                  sizeof(Member) < sizeof(std::int64_t) ? static_cast<double>(Limits::max()) : bounds{}.high};
+  } else {
+    return std::nullopt;
+  }
+}
+
 /// Converts between a member and its wire type (a path travels as a string, an int as int64).
 template <class To, class From>
 To convert_option(const From& from) {
@@ -139,12 +159,32 @@ class OptionCollector {
 
   template <class Member>
   void operator()(std::string key, Member& member, std::string help, reno::bounds range) {
-    add(std::move(key), member, std::move(help)).bounds = range;
+    Option& option = add(std::move(key), member, std::move(help));
+    if (option.bounds) {
+      range = {std::max(range.low, option.bounds->low), std::min(range.high, option.bounds->high)};
+    }
+    option.bounds = range;
   }
 
   template <class Member>
   void operator()(std::string key, Member& member, std::string help, reno::choices allowed) {
     add(std::move(key), member, std::move(help)).choices = std::move(allowed.values);
+  }
+
+  template <class Enum>
+  void operator()(std::string key, Enum& member, std::string help, reno::spelling<Enum> names) {
+    Option option;
+    option.key = std::move(key);
+    option.help = std::move(help);
+    for (const auto& [name, value] : names.values) option.choices.push_back(name);
+    option.get = [&member, values = names.values]() -> OptionValue {
+      return std::ranges::find(values, member, &std::pair<std::string, Enum>::second)->first;
+    };
+    option.set = [&member, values = std::move(names.values)](const OptionValue& value) {
+      const auto& name = std::get<std::string>(value);
+      member = std::ranges::find(values, name, &std::pair<std::string, Enum>::first)->second;
+    };
+    options_.push_back(std::move(option));
   }
 
   std::vector<Option> take() && { return std::move(options_); }
@@ -158,6 +198,7 @@ class OptionCollector {
     option.help = std::move(help);
     option.type = Traits::type;
     option.optional = Traits::optional;
+    option.bounds = detail::bounds_of<Member>();
     option.get = [&member] { return detail::get_option(member); };
     option.set = [&member](const OptionValue& value) { detail::set_option(member, value); };
     return options_.emplace_back(std::move(option));
@@ -176,14 +217,25 @@ std::vector<Option> describe(Options& options) {
 }
 
 /// An `Options` object of some component whose type only the component's plugin knows, with its description.
+/// A value: a copy has an object of its own. Empty until made.
 class AnyOptions {
  public:
+  AnyOptions() = default;
+  AnyOptions(AnyOptions&&) noexcept = default;
+  AnyOptions(const AnyOptions& other) {
+    if (other.object_) *this = other.copy_(other.object_.get());
+  }
+  AnyOptions& operator=(AnyOptions&&) noexcept = default;
+  AnyOptions& operator=(const AnyOptions& other) { return *this = AnyOptions(other); }
+  ~AnyOptions() = default;
+
   template <class Options>
-  static AnyOptions make() {
+  static AnyOptions make(Options object = {}) {
     AnyOptions any;
-    auto object = std::make_shared<Options>();
-    any.fields_ = reno::describe(*object);
-    any.object_ = std::move(object);
+    auto held = std::make_shared<Options>(std::move(object));
+    any.fields_ = reno::describe(*held);
+    any.object_ = std::move(held);
+    any.copy_ = [](const void* object) { return make(*static_cast<const Options*>(object)); };
     return any;
   }
 
@@ -196,9 +248,17 @@ class AnyOptions {
     return *static_cast<const Options*>(object_.get());
   }
 
+  /// Whether the same keys have the same values.
+  friend bool operator==(const AnyOptions& a, const AnyOptions& b) {
+    return std::ranges::equal(a.fields_, b.fields_, [](const Option& x, const Option& y) {
+      return x.key == y.key && x.get() == y.get();
+    });
+  }
+
  private:
   std::shared_ptr<void> object_;
   std::vector<Option> fields_;
+  AnyOptions (*copy_)(const void*) = nullptr;
 };
 
 }  // namespace reno

@@ -1,0 +1,168 @@
+// An experiment: what one file says, as plain data. Each section is a struct with a `describe` member
+// (options.hpp), and `Experiment::describe` names the sections: the reader, the writer and the printed
+// reference walk over both, so a new section is one struct and one line here.
+#pragma once
+
+#include <c10/core/ScalarType.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "reno/context.hpp"
+#include "reno/options.hpp"
+#include "reno/registry.hpp"
+
+namespace reno {
+
+enum class Task {
+  single,          ///< one prompt
+  example_prompts  ///< each prompt of a file
+};
+
+enum class Mode {
+  optimize,   ///< gradient steps on the noise
+  no_optim,   ///< the image of the initial noise, without rewards
+  best_of_n,  ///< fresh noise at each iteration, the best image is kept
+};
+
+/// `[run]`.
+struct RunOptions {
+  Task task = Task::single;
+  std::string prompt = "A red dog and a green cat";
+  std::optional<std::filesystem::path> prompts;
+  Mode mode = Mode::optimize;
+  std::int64_t iterations = 50;
+  std::int64_t seed = 0;
+  std::int64_t batch = 1;
+  std::string device = "auto";
+  c10::ScalarType dtype = c10::kFloat;
+  MemoryMode memory = MemoryMode::balanced;
+  std::filesystem::path output;  ///< never empty once read
+  bool save_all_images = false;
+
+  void describe(auto& field) {
+    field("task", task, "which prompts are run",
+          spelling<Task>{{{"single", Task::single}, {"example-prompts", Task::example_prompts}}});
+    field("prompt", prompt, "what the image should show (task single)");
+    field("prompts", prompts,
+          "file with one prompt per line (task example-prompts), looked up beside the experiment file, then "
+          "in the working directory");
+    field("mode", mode,
+          "optimize: follow the gradient; no-optim: only the first image; best-of-n: fresh noise at each "
+          "iteration",
+          spelling<Mode>{
+              {{"optimize", Mode::optimize}, {"no-optim", Mode::no_optim}, {"best-of-n", Mode::best_of_n}}});
+    field("iterations", iterations, "evaluations per prompt", bounds{1});
+    field("seed", seed, "of the initial noise", bounds{0});
+    field("batch", batch, "prompts that are optimised side by side", bounds{1});
+    field("device", device, "auto (the first CUDA device, else the CPU), cpu, cuda or cuda:N");
+    field("dtype", dtype, "of the networks; float64 is for verification",
+          spelling<c10::ScalarType>{{{"float32", c10::kFloat},
+                                     {"float16", c10::kHalf},
+                                     {"bfloat16", c10::kBFloat16},
+                                     {"float64", c10::kDouble}}});
+    field(
+        "memory", memory,
+        "fast: keep all activations; balanced: recompute where that saves much; lean: also keep idle models "
+        "on the host",
+        spelling<MemoryMode>{
+            {{"fast", MemoryMode::fast}, {"balanced", MemoryMode::balanced}, {"lean", MemoryMode::lean}}});
+    field("output", output,
+          "directory of the results; empty: outputs/ and the prompt (task single) or the experiment file's "
+          "name");
+    field("save_all_images", save_all_images, "also write the image of each iteration");
+  }
+
+  bool operator==(const RunOptions&) const = default;
+};
+
+/// `[generator]` and `[optimizer]`: a plugin's name, and its options in the same table.
+struct Component {
+  std::string plugin;
+  AnyOptions options;
+
+  void describe(auto& field) { field("plugin", plugin, "name of the plugin"); }
+
+  bool operator==(const Component&) const = default;
+};
+
+/// One `[[reward]]`. The entry's default weight and the plugin's name stand in for what the file leaves out.
+struct RewardTerm {
+  std::string plugin;
+  std::string name;  ///< key in the metrics, unique
+  double weight = 1.0;
+  AnyOptions options;
+
+  void describe(auto& field) {
+    field("plugin", plugin, "name of the plugin");
+    field("name", name,
+          "key in the metrics, by default the plugin's name; needed when a plugin is used twice");
+    field("weight", weight, "in the objective, by default the plugin's; 0: measured, not optimised",
+          bounds{0});
+  }
+
+  bool operator==(const RewardTerm&) const = default;
+};
+
+/// `[regularization]`: keeps the noise's norm where a Gaussian's would be.
+struct RegularizationOptions {
+  double weight = 0.01;
+
+  void describe(auto& field) {
+    field("weight", weight, "of the noise norm's negative log-likelihood", bounds{0});
+  }
+
+  bool operator==(const RegularizationOptions&) const = default;
+};
+
+/// `[noise]`.
+struct NoiseOptions {
+  std::optional<std::filesystem::path> init;
+
+  void describe(auto& field) {
+    field("init", init,
+          "safetensors file whose tensor \"noise\" is the initial noise, instead of the seed's; looked up "
+          "beside "
+          "the experiment file, then in the working directory");
+  }
+
+  bool operator==(const NoiseOptions&) const = default;
+};
+
+struct Experiment {
+  RunOptions run;
+  Component generator;
+  std::vector<RewardTerm> rewards;
+  Component optimizer{.plugin = "sgd", .options = {}};
+  RegularizationOptions regularization;
+  NoiseOptions noise;
+  std::filesystem::path file;  ///< that was read; empty when it was not a file
+
+  /// The sections, in the order in which they are written. A plain section is a struct with `describe`; a
+  /// component's section says where its plugin's name is looked up.
+  void describe(auto& section) {
+    section("run", run, "What is run, and how.");
+    section("generator", generator, "The frozen one-step model.", &Registry::generators);
+    section("reward", rewards, "The objective's terms, one [[reward]] each.", &Registry::rewards);
+    section("optimizer", optimizer, "How the noise is moved.", &Registry::optimizers);
+    section("regularization", regularization, "Keeps the noise probable.");
+    section("noise", noise, "Where the noise begins.");
+  }
+
+  /// Where relative paths of weights and other inputs are looked up, in order: the experiment file's folder,
+  /// the working directory.
+  std::vector<std::filesystem::path> search_paths() const {
+    return {file.empty() ? std::filesystem::path(".") : std::filesystem::absolute(file).parent_path(), "."};
+  }
+
+  /// Says the same, wherever it was read from.
+  friend bool operator==(const Experiment& a, const Experiment& b) {
+    return a.run == b.run && a.generator == b.generator && a.rewards == b.rewards &&
+           a.optimizer == b.optimizer && a.regularization == b.regularization && a.noise == b.noise;
+  }
+};
+
+}  // namespace reno
