@@ -1,0 +1,59 @@
+// The device of a run. One build serves machines with and without a GPU: programs link only LibTorch's CPU
+// library, and the CUDA library is loaded here, on demand, before anything asks ATen about CUDA (ATen
+// remembers that answer for good).
+#pragma once
+
+#include <c10/core/Device.h>
+#include <dlfcn.h>
+#include <fmt/format.h>
+#include <torch/cuda.h>
+
+#include <regex>
+#include <string>
+
+#include "reno/error.hpp"
+
+namespace reno {
+
+namespace detail {
+
+/// Loads LibTorch's CUDA library; the reason when it cannot be had, "" otherwise.
+inline std::string load_cuda() {
+  if (dlopen("libcuda.so.1", RTLD_LAZY | RTLD_GLOBAL) == nullptr)
+    return "this machine has no NVIDIA driver (libcuda.so.1)";
+  if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) {
+    const char* reason = dlerror();
+    return fmt::format("LibTorch's CUDA library cannot be loaded ({}); build with RENO_CUDA=1 tools/build",
+                       reason != nullptr ? reason : "unknown reason");
+  }
+  if (!torch::cuda::is_available()) return "the NVIDIA driver sees no usable GPU";
+  return "";
+}
+
+}  // namespace detail
+
+/// `auto`: the first GPU if there is a usable one, otherwise the CPU. A device that is asked for by name and
+/// is not there is a ConfigurationError.
+inline c10::Device resolve_device(const std::string& name) {
+  if (name == "cpu") return c10::kCPU;
+  static const std::regex pattern("auto|cuda(:([0-9]{1,3}))?");
+  std::smatch match;
+  if (!std::regex_match(name, match, pattern)) {
+    throw ConfigurationError(
+        fmt::format("run.device = \"{}\" is not a device; use auto, cpu, cuda or cuda:N", name));
+  }
+  const std::string problem = detail::load_cuda();
+  if (name == "auto") return problem.empty() ? c10::Device(c10::kCUDA, 0) : c10::Device(c10::kCPU);
+  if (!problem.empty())
+    throw ConfigurationError(fmt::format("run.device = \"{}\" is not available: {}", name, problem));
+  const int index = match[2].matched ? std::stoi(match[2]) : 0;
+  const auto count = static_cast<int>(torch::cuda::device_count());
+  if (index >= count) {
+    throw ConfigurationError(
+        fmt::format("run.device = \"{}\" is not available: this machine has {} GPU{}, numbered from 0", name,
+                    count, count == 1 ? "" : "s"));
+  }
+  return {c10::kCUDA, static_cast<c10::DeviceIndex>(index)};
+}
+
+}  // namespace reno

@@ -1,0 +1,90 @@
+// What people see while they wait: a bar with an ETA on a terminal, plain lines now and then in a log.
+#pragma once
+
+#include <fmt/format.h>
+#include <spdlog/logger.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <utility>
+
+namespace reno {
+
+/// "1:05" or "2:03:09".
+inline std::string format_duration(double seconds) {
+  const auto whole = static_cast<std::int64_t>(seconds + 0.5);
+  const auto hours = whole / 3600;
+  return hours > 0 ? fmt::format("{}:{:02}:{:02}", hours, whole / 60 % 60, whole % 60)
+                   : fmt::format("{}:{:02}", whole / 60, whole % 60);
+}
+
+/// Counts iterations over all batches of a run. Lines go to the logger; the bar goes to standard error when
+/// that is a terminal.
+class Progress {
+ public:
+  Progress(std::int64_t prompts, std::int64_t batch, std::int64_t iterations,
+           std::shared_ptr<spdlog::logger> log, bool quiet)
+      : prompts_(prompts),
+        batch_(batch),
+        iterations_(iterations),
+        log_(std::move(log)),
+        quiet_(quiet),
+        terminal_(!quiet && ::isatty(STDERR_FILENO) == 1) {}
+
+  ~Progress() { clear(); }
+
+  /// prompt: index of the batch's first; total and best: mean over the batch.
+  void update(std::int64_t prompt, std::int64_t iteration, double total, double best) {
+    const auto batches = (prompts_ + batch_ - 1) / batch_;
+    const double done = static_cast<double>(prompt / batch_ * iterations_ + iteration + 1);
+    const double all = static_cast<double>(batches * iterations_);
+    const double elapsed = seconds_since(started_);
+    const std::string eta = format_duration(elapsed / done * (all - done));
+    const std::string where = prompts_ == 1 ? "" : fmt::format("prompt {}/{}  ", prompt + 1, prompts_);
+    const std::string numbers =
+        fmt::format("{}iteration {}/{}  total {:.4f}  best {:.4f}  {:.2f} s/it  ETA {}", where, iteration + 1,
+                    iterations_, total, best, elapsed / done, eta);
+    if (terminal_) {
+      fmt::print(stderr, "\r\033[K{} {}", bar(done / all), numbers);
+      std::fflush(stderr);
+    } else if (!quiet_ &&
+               (iteration == 0 || iteration + 1 == iterations_ || seconds_since(last_line_) >= 10.0)) {
+      log_->info("{}", numbers);
+      last_line_ = Clock::now();
+    }
+  }
+
+  /// Takes the bar away, so that other lines can be printed.
+  void clear() const {
+    if (terminal_) fmt::print(stderr, "\r\033[K");
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  static double seconds_since(Clock::time_point point) {
+    return std::chrono::duration<double>(Clock::now() - point).count();
+  }
+
+  static std::string bar(double fraction) {
+    constexpr int width = 24;
+    std::string text;
+    for (int i = 0; i < width; ++i) text += i < static_cast<int>(fraction * width + 0.5) ? "━" : "─";
+    return text;
+  }
+
+  std::int64_t prompts_;
+  std::int64_t batch_;
+  std::int64_t iterations_;
+  std::shared_ptr<spdlog::logger> log_;
+  bool quiet_;
+  bool terminal_;
+  Clock::time_point started_ = Clock::now();
+  Clock::time_point last_line_ = Clock::now();
+};
+
+}  // namespace reno
