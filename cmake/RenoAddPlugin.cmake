@@ -21,6 +21,9 @@ function(reno_add_plugin name)
   endif()
 
   set(folder lib/reno/plugins)
+  if(RENO_PLUGIN_FOLDER)  # where the fixtures of reno's own tests go instead, so that nobody loads them unasked
+    set(folder ${RENO_PLUGIN_FOLDER})
+  endif()
   add_library(${name} MODULE ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE reno::reno)
   # Hidden symbols: two plugins may use the same names without seeing each other.
@@ -36,5 +39,7 @@ function(reno_add_plugin name)
     target_link_libraries(${name} PRIVATE reno_build_flags)
     target_precompile_headers(${name} REUSE_FROM reno_pch)
   endif()
-  install(TARGETS ${name} LIBRARY DESTINATION ${folder})
+  if(NOT RENO_PLUGIN_FOLDER)
+    install(TARGETS ${name} LIBRARY DESTINATION ${folder})
+  endif()
 endfunction()

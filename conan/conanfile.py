@@ -76,7 +76,7 @@ class RenoConan(ConanFile):
 
     def generate(self):
         # One set of dependencies serves every build type of reno itself.
-        for configuration in ("Release", "Debug", "RelWithDebInfo"):
+        for configuration in ("Release", "Debug", "RelWithDebInfo", "MinSizeRel"):
             deps = CMakeDeps(self)
             deps.configuration = configuration
             deps.generate()

@@ -1,0 +1,11 @@
+# The target check_headers: every header of the core compiles alone. Not part of `all`: it takes minutes.
+file(GLOB_RECURSE headers RELATIVE ${PROJECT_SOURCE_DIR}/include CONFIGURE_DEPENDS include/*.hpp)
+foreach(header IN LISTS headers)
+  set(source ${PROJECT_BINARY_DIR}/check_headers/${header}.cpp)
+  file(CONFIGURE OUTPUT ${source} CONTENT "#include <${header}>\n")
+  list(APPEND header_sources ${source})
+endforeach()
+add_library(check_headers OBJECT EXCLUDE_FROM_ALL ${header_sources})
+target_link_libraries(check_headers PRIVATE reno::reno reno_build_flags)
+target_compile_options(check_headers PRIVATE -fsyntax-only)
+set_target_properties(check_headers PROPERTIES CXX_COMPILER_LAUNCHER "")
