@@ -1,0 +1,77 @@
+// From an experiment to live components: device, context, generator and rewards.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "reno/experiment/experiment.hpp"
+#include "reno/objective.hpp"
+#include "reno/registry.hpp"
+
+namespace reno {
+
+inline Context make_context(const Experiment& experiment, c10::Device device,
+                            std::shared_ptr<spdlog::logger> log) {
+  Context context;
+  context.device = device;
+  context.dtype = experiment.run.dtype;
+  context.memory = experiment.run.memory;
+  context.seed = static_cast<std::uint64_t>(experiment.run.seed);
+  context.search_paths = experiment.search_paths();
+  context.log = std::move(log);
+  return context;
+}
+
+namespace detail {
+
+/// Constructs a component; what goes wrong is said to be its fault.
+template <class Handle>
+Handle create(const Catalogue<Handle>& catalogue, const std::string& plugin, const AnyOptions& options,
+              const Context& context) {
+  const auto fault = [&](const std::exception& error) {
+    return fmt::format("{} '{}': {}", catalogue.kind(), plugin, error.what());
+  };
+  try {
+    return catalogue.at(plugin).create(options, context);
+  } catch (const ConfigurationError& error) {
+    throw ConfigurationError(fault(error));
+  } catch (const RunError& error) {
+    throw RunError(fault(error));
+  } catch (const std::exception& error) {
+    throw LoadError(fault(error));
+  }
+}
+
+}  // namespace detail
+
+/// Loads generator and rewards. Throws ConfigurationError when a weighted reward has no gradient and the mode
+/// needs one.
+inline Objective load_objective(const Experiment& experiment, const Registry& registry,
+                                const Context& context) {
+  auto generator =
+      detail::create(registry.generators, experiment.generator.plugin, experiment.generator.options, context);
+  std::vector<WeightedReward> rewards;
+  for (const auto& term : experiment.rewards) {
+    rewards.push_back(
+        {term.name, term.weight, detail::create(registry.rewards, term.plugin, term.options, context)});
+  }
+  Objective objective(std::move(generator), std::move(rewards), experiment.regularization.weight);
+  if (experiment.run.mode == Mode::optimize && objective.black_box()) {
+    throw ConfigurationError(fmt::format(
+        "reward '{}' has no gradient: give it weight = 0 to monitor it, or use run.mode = \"best-of-n\"",
+        *objective.black_box()));
+  }
+  return objective;
+}
+
+inline AnyOptimizer make_optimizer(const Experiment& experiment, const Registry& registry,
+                                   const Context& context) {
+  return detail::create(registry.optimizers, experiment.optimizer.plugin, experiment.optimizer.options,
+                        context);
+}
+
+}  // namespace reno
