@@ -6,7 +6,9 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -16,6 +18,7 @@
 #include <vector>
 
 #include "reno/error.hpp"
+#include "reno/io/atomic_file.hpp"
 #include "reno/io/mapped_file.hpp"
 #include "reno/io/safetensors_header.hpp"
 #include "reno/io/tensor_source.hpp"
@@ -92,6 +95,67 @@ class SafetensorsFile : public TensorSource {
 /// Opens and checks one .safetensors file.
 inline std::shared_ptr<const SafetensorsFile> open_safetensors(const std::filesystem::path& path) {
   return std::make_shared<const SafetensorsFile>(path);
+}
+
+namespace safetensors::detail {
+
+/// Largest elements first, so that every tensor is aligned for its dtype; then by name, so that equal content
+/// gives equal files.
+inline std::vector<std::pair<std::string, at::Tensor>> layout(
+    const std::map<std::string, at::Tensor>& tensors, const std::string& file) {
+  std::vector<std::pair<std::string, at::Tensor>> ordered;
+  for (const auto& [name, tensor] : tensors) {
+    if (name == "__metadata__")
+      throw RunError(file + ": the name __metadata__ is reserved, no tensor can have it");
+    if (!tensor.defined()) throw RunError(file + ": tensor " + in_quotes(name) + " is undefined");
+    if (!name_of(tensor.scalar_type()))
+      throw RunError(file + ": tensor " + in_quotes(name) + " has dtype " +
+                     at::toString(tensor.scalar_type()) + ", which safetensors files cannot hold");
+    ordered.emplace_back(name, tensor);
+  }
+  std::stable_sort(ordered.begin(), ordered.end(), [](const auto& left, const auto& right) {
+    return left.second.element_size() > right.second.element_size();
+  });
+  return ordered;
+}
+
+}  // namespace safetensors::detail
+
+/// Writes tensors (any device, any strides) and string metadata as one .safetensors file, atomically. Throws
+/// RunError.
+inline void write_safetensors(const std::filesystem::path& path,
+                              const std::map<std::string, at::Tensor>& tensors,
+                              const std::map<std::string, std::string>& metadata = {}) {
+  const auto ordered = safetensors::detail::layout(tensors, path.string());
+  auto header = nlohmann::ordered_json::object();
+  if (!metadata.empty()) header["__metadata__"] = metadata;
+  std::size_t offset = 0;
+  for (const auto& [name, tensor] : ordered) {
+    const std::size_t end = offset + tensor.nbytes();
+    header[name] = {{"dtype", *safetensors::name_of(tensor.scalar_type())},
+                    {"shape", tensor.sizes().vec()},
+                    {"data_offsets", {offset, end}}};
+    offset = end;
+  }
+  std::string text;
+  try {
+    text = header.dump();
+  } catch (const nlohmann::json::type_error&) {
+    throw RunError(path.string() + ": a tensor's name or the metadata is not valid UTF-8");
+  }
+  text.resize((text.size() + 8 + 63) / 64 * 64 - 8, ' ');  // the data begins at a multiple of 64
+  if (text.size() > safetensors::max_header_bytes)
+    throw RunError(path.string() + ": the header is larger than the format allows");
+  const std::uint64_t length = text.size();
+
+  AtomicFile file(path);
+  file.write({reinterpret_cast<const char*>(&length), sizeof length});
+  file.write(text);
+  for (const auto& [name, tensor] : ordered) {
+    const auto data = tensor.detach().cpu().contiguous();
+    file.write({static_cast<const char*>(data.const_data_ptr()), data.nbytes()});
+  }
+  file.commit();
 }
 
 }  // namespace reno

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -150,10 +151,12 @@ class Weights {
 
     at::Tensor fetch(const std::string& name, at::IntArrayRef shape, at::ScalarType dtype) const {
       if (inventor != nullptr) return inventor->invent(name, shape, at::TensorOptions(dtype).device(device));
-      const auto tensor =
-          source->read(name).detach();  // a handle of its own, whose storage may be replaced later
-      const auto target = at::isFloatingType(tensor.scalar_type()) ? dtype : tensor.scalar_type();
-      return tensor.to(device).to(target);  // converted where it is fast, and the host makes no copy
+      const auto stored = source->find(name)->dtype;
+      const auto target = at::isFloatingType(stored) ? dtype : stored;
+      if (device.is_meta()) return at::empty(shape, at::TensorOptions(target).device(device));
+      // detach: a handle of its own, whose storage may be replaced later. Converted on the device: the host
+      // makes no copy.
+      return source->read(name).detach().to(device).to(target);
     }
 
     at::Tensor hand_out(const std::string& name, at::IntArrayRef shape, at::ScalarType dtype) {
