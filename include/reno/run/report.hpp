@@ -4,7 +4,8 @@
 
 #include <fmt/format.h>
 
-#include <boost/beast/core/detail/base64.hpp>
+#include <boost/archive/iterators/base64_from_binary.hpp>
+#include <boost/archive/iterators/transform_width.hpp>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -40,13 +41,18 @@ inline std::string escape_html(std::string_view text) {
   return escaped;
 }
 
+inline std::string encode_base64(const std::string& bytes) {
+  using boost::archive::iterators::base64_from_binary;
+  using boost::archive::iterators::transform_width;
+  using Encode = base64_from_binary<transform_width<std::string::const_iterator, 6, 8>>;
+  std::string encoded(Encode(bytes.begin()), Encode(bytes.end()));
+  return encoded.append((3 - bytes.size() % 3) % 3, '=');
+}
+
 /// An image (3,H,W) in [0,1] as an <img> that carries its data.
 inline std::string html_image(const at::Tensor& image, std::string_view description) {
-  namespace base64 = boost::beast::detail::base64;
-  const std::string png = encode_png(image);
-  std::string encoded(base64::encoded_size(png.size()), '\0');
-  encoded.resize(base64::encode(encoded.data(), png.data(), png.size()));
-  return fmt::format("<img alt=\"{}\" src=\"data:image/png;base64,{}\">", escape_html(description), encoded);
+  return fmt::format("<img alt=\"{}\" src=\"data:image/png;base64,{}\">", escape_html(description),
+                     encode_base64(encode_png(image)));
 }
 
 /// Collects the page while a run goes on. Prompts beyond the first `max_prompts` are counted, not shown.
