@@ -22,17 +22,23 @@ watch_progress() {
   printf '\r\033[K'
 }
 
-# step <log name> <what it does> <command>…: runs the command; on failure shows the end of its log and stops.
+# The lines of a log that say what went wrong, else its end.
+excerpt() {
+  grep -aE -A4 '(^FAILED|error:|ERROR|CMake Error)' "$1" | grep -avE '^(/usr/bin/(cmake -E env|c\+\+)|--$)' | cut -c1-240 | head -n 60 ||
+    tail -n 30 "$1"
+}
+
+# step <log name> <what it does> <command>…: runs the command; when it fails, shows why and stops.
 step() {
   local log=$logs/$1.log what=$2 start=$SECONDS status=0
   shift 2
-  printf '%s\n' "$what …"
+  printf '%s …\n' "$what"
   "$@" >"$log" 2>&1 &
   local pid=$!
   if [[ -t 1 ]]; then watch_progress "$pid" "$log"; fi
   wait "$pid" || status=$?
   if ((status != 0)); then
-    grep -aE -A8 '(^FAILED|error:|ERROR)' "$log" | head -n 60 >&2 || tail -n 30 "$log" >&2
+    excerpt "$log" >&2
     fail "" "Failed: $what (exit status $status). The whole log: $log"
   fi
   printf '  done in %s s\n' "$((SECONDS - start))"

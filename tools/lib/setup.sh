@@ -53,6 +53,9 @@ conan_install() {
     --options "libtorch/*:cuda=$cuda" \
     --conf "tools.system.package_manager:mode=$manager" \
     --conf "tools.system.package_manager:sudo=$sudo"
+  if [[ $CONAN_HOME == "$build"/* ]]; then  # what an earlier recipe made is gigabytes that nobody uses
+    "$conan" remove --confirm 'libtorch/*#!latest'
+  fi
 }
 
 cuda=$(wants_cuda)

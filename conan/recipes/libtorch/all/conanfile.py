@@ -16,6 +16,8 @@ from conan import ConanFile
 from conan.errors import ConanException, ConanInvalidConfiguration
 
 HEADERS = ["torch/include/*"]
+# Copies of other projects' headers: in front of the real ones on the include path they break them.
+FOREIGN_HEADERS = ["torch/include/fmt/*", "torch/include/google/*", "torch/include/pybind11/*"]
 TORCH_LIBRARIES = ["torch/lib/libc10.so", "torch/lib/libtorch_cpu.so", "torch/lib/libgomp*.so*"]
 TORCH_CUDA_LIBRARIES = [
     "torch/lib/libc10_cuda.so",
@@ -82,11 +84,15 @@ class LibtorchConan(ConanFile):
                  if any(f"extra == '{extra}'" in marker.replace('"', "'") for extra in extras)]
         self._download(*parts, *[name for name in wanted if name not in toolkit])
 
+    @staticmethod
+    def _matches(name, patterns):
+        return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+
     def _unpack(self, wheels, patterns):
         for path in wheels:
             with zipfile.ZipFile(path) as wheel:
                 for name in wheel.namelist():
-                    if any(fnmatch.fnmatch(name, pattern) for pattern in patterns):
+                    if self._matches(name, patterns) and not self._matches(name, FOREIGN_HEADERS):
                         wheel.extract(name, self.package_folder)
 
     def package(self):
