@@ -3,6 +3,7 @@
 // the nesting, so that no input can exhaust the stack.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -43,7 +44,11 @@ inline nlohmann::json parse_json(std::string_view text, const std::string& origi
   try {
     return nlohmann::json::parse(text.begin(), text.end(), check);
   } catch (const nlohmann::json::parse_error& error) {
-    throw LoadError(origin + ": is not valid JSON: syntax error at byte " + std::to_string(error.byte));
+    const auto before = text.substr(0, error.byte > 0 ? error.byte - 1 : 0);  // the library counts from 1
+    const auto line = 1 + std::count(before.begin(), before.end(), '\n');
+    const auto column = before.size() - (before.rfind('\n') + 1) + 1;  // npos + 1 is 0
+    throw LoadError(origin + ":" + std::to_string(line) + ":" + std::to_string(column) +
+                    ": is not valid JSON: syntax error");
   } catch (const nlohmann::json::exception& error) {  // a number out of range
     throw LoadError(origin + ": is not valid JSON: " + error.what());
   }
