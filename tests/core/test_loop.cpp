@@ -97,6 +97,7 @@ TEST_CASE("a NaN stops the loop and names iteration and component", "[loop]") {
                     Catch::Contains("the score of reward 'square' is NaN at iteration 0"));
 
   Setup healthy;
+  healthy.noise.normal_();
   std::vector<ImageResult> results;
   const auto poison = [](at::Tensor& noise, const Evaluation&, const Evaluate&) {
     noise.fill_(std::numeric_limits<double>::infinity());
