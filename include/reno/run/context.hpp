@@ -26,12 +26,10 @@ inline Context make_context(const Experiment& experiment, c10::Device device,
   return context;
 }
 
-namespace detail {
-
 /// Constructs a component; what goes wrong is said to be its fault.
 template <class Handle>
-Handle create(const Catalogue<Handle>& catalogue, const std::string& plugin, const AnyOptions& options,
-              const Context& context) {
+Handle create_component(const Catalogue<Handle>& catalogue, const std::string& plugin,
+                        const AnyOptions& options, const Context& context) {
   const auto fault = [&](const std::exception& error) {
     return fmt::format("{} '{}': {}", catalogue.kind(), plugin, error.what());
   };
@@ -46,18 +44,16 @@ Handle create(const Catalogue<Handle>& catalogue, const std::string& plugin, con
   }
 }
 
-}  // namespace detail
-
 /// Loads generator and rewards. Throws ConfigurationError when a weighted reward has no gradient and the mode
 /// needs one.
 inline Objective load_objective(const Experiment& experiment, const Registry& registry,
                                 const Context& context) {
-  auto generator =
-      detail::create(registry.generators, experiment.generator.plugin, experiment.generator.options, context);
+  auto generator = create_component(registry.generators, experiment.generator.plugin,
+                                    experiment.generator.options, context);
   std::vector<WeightedReward> rewards;
   for (const auto& term : experiment.rewards) {
     rewards.push_back(
-        {term.name, term.weight, detail::create(registry.rewards, term.plugin, term.options, context)});
+        {term.name, term.weight, create_component(registry.rewards, term.plugin, term.options, context)});
   }
   Objective objective(std::move(generator), std::move(rewards), experiment.regularization.weight);
   if (experiment.run.mode == Mode::optimize && objective.black_box()) {
@@ -70,8 +66,8 @@ inline Objective load_objective(const Experiment& experiment, const Registry& re
 
 inline AnyOptimizer make_optimizer(const Experiment& experiment, const Registry& registry,
                                    const Context& context) {
-  return detail::create(registry.optimizers, experiment.optimizer.plugin, experiment.optimizer.options,
-                        context);
+  return create_component(registry.optimizers, experiment.optimizer.plugin, experiment.optimizer.options,
+                          context);
 }
 
 }  // namespace reno
