@@ -9,6 +9,7 @@
 #include <boost/dll/shared_library.hpp>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -25,12 +26,25 @@ struct PluginStatus {
 
 namespace detail {
 
+/// The linker's own words, without what Boost.DLL says around them.
+inline std::string linker_message(std::string message) {
+  constexpr std::string_view before = "dlerror system message: ";
+  const auto start = message.find(before);
+  const auto end = message.rfind("): ");
+  if (start == std::string::npos || end == std::string::npos) return message;
+  return message.substr(start + before.size(), end - start - before.size());
+}
+
 /// Opens a library for good: an exception or an object of a plugin may outlive every other use of it.
 inline const boost::dll::shared_library& open_forever(const std::filesystem::path& file) {
   static auto& opened = *new std::vector<boost::dll::shared_library*>;
   using boost::dll::load_mode::rtld_local;
   using boost::dll::load_mode::rtld_now;
-  opened.push_back(new boost::dll::shared_library(file.string(), rtld_now | rtld_local));
+  try {
+    opened.push_back(new boost::dll::shared_library(file.string(), rtld_now | rtld_local));
+  } catch (const boost::system::system_error& error) {
+    throw LoadError(linker_message(error.what()));
+  }
   return *opened.back();
 }
 

@@ -65,7 +65,7 @@ TEST_CASE("a file that is no library is refused", "[plugin]") {
   const auto folder = std::filesystem::temp_directory_path() / "reno-test-plugins";
   std::filesystem::create_directories(folder);
   const auto file = folder / "libtext.so";
-  std::ofstream(file) << "this is not ELF";
+  std::ofstream(file) << std::string(1000, 'x');
   Registry registry;
   CHECK_THAT(load_plugin(file, registry).refusal, Contains(file.string()) && Contains("invalid ELF header"));
   std::ofstream(file, std::ios::trunc) << "";
