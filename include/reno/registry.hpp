@@ -8,7 +8,9 @@
 
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -65,8 +67,12 @@ class Catalogue {
   std::string unknown(const std::string& name) const {
     const std::string meant = did_you_mean(name, names());
     return fmt::format("unknown {} '{}'{}; have: {}", kind_, name,
-                       meant.empty() ? "" : fmt::format(", did you mean '{}'?", meant),
-                       entries_.empty() ? "none" : fmt::format("{}", fmt::join(names(), ", ")));
+                       meant.empty() ? "" : fmt::format(", did you mean '{}'?", meant), listing());
+  }
+
+  /// All names in one line.
+  std::string listing() const {
+    return entries_.empty() ? "none" : fmt::format("{}", fmt::join(names(), ", "));
   }
 
   std::vector<std::string> names() const {
@@ -87,7 +93,24 @@ class Catalogue {
 namespace detail {
 template <class T>
 inline constexpr bool always_false = false;
+
+/// Throws LoadError unless each option has a key of its own that TOML and `--set` can spell. `plugin`, `name`
+/// and `weight` stand in the same table of an experiment and belong to it.
+inline void check_keys(const std::string& component, const std::vector<Option>& options) {
+  constexpr std::string_view letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+  std::set<std::string> taken = {"plugin", "name", "weight"};
+  for (const Option& option : options) {
+    if (option.key.empty() || option.key.find_first_not_of(letters) != std::string::npos) {
+      throw LoadError(fmt::format("'{}' has an option '{}': a key is made of letters, digits, '_' and '-'",
+                                  component, option.key));
+    }
+    if (!taken.insert(option.key).second) {
+      throw LoadError(
+          fmt::format("'{}' has an option '{}', which is taken: give it another key", component, option.key));
+    }
+  }
 }
+}  // namespace detail
 
 class Registry {
  public:
@@ -100,6 +123,7 @@ class Registry {
   template <class Component>
   void add(const std::string& name, const std::string& summary) {
     using Options = typename Component::Options;
+    detail::check_keys(name, AnyOptions::make<Options>().fields());
     static_assert(std::is_constructible_v<Component, const Options&, const Context&>,
                   "a component is constructed from (const Options&, const reno::Context&)");
     if constexpr (Generator<Component>) {
@@ -124,9 +148,15 @@ class Registry {
 
   /// Takes back everything that came from `origin` (a plugin that failed half-way).
   void remove_from(const std::string& origin) {
-    generators.remove_from(origin);
-    rewards.remove_from(origin);
-    optimizers.remove_from(origin);
+    for_each_kind(*this, [&](auto& catalogue) { catalogue.remove_from(origin); });
+  }
+
+  /// Calls `visit` with the catalogue of each kind.
+  template <class AnyRegistry, class Visit>
+  static void for_each_kind(AnyRegistry& registry, Visit&& visit) {
+    visit(registry.generators);
+    visit(registry.rewards);
+    visit(registry.optimizers);
   }
 
  private:
