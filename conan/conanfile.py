@@ -8,6 +8,7 @@ other profile they are ordinary Conan Center packages. LibTorch always comes fro
 import os
 
 from conan import ConanFile
+from conan.errors import ConanException
 from conan.tools.build import check_min_cppstd
 from conan.tools.cmake import CMakeDeps
 from conan.tools.files import copy
@@ -68,8 +69,14 @@ class RenoConan(ConanFile):
         self.test_requires("catch2/[>=2.13 <3]")
 
     def system_requirements(self):
-        if self._from_distribution:
-            Apt(self).install(TOOLS + LIBRARIES, update=True, check=True)
+        if not self._from_distribution:
+            return
+        apt = Apt(self)
+        if self.conf.get("tools.system.package_manager:mode") == "check":
+            missing = apt.check(TOOLS + LIBRARIES)
+            if missing:
+                raise ConanException("Debian packages are missing. As root: apt-get install " + " ".join(missing))
+        apt.install(TOOLS + LIBRARIES, update=True, check=True)
 
     def validate(self):
         check_min_cppstd(self, 20)

@@ -24,6 +24,7 @@ watch_progress() {
 
 # The lines of a log that say what went wrong, else its end.
 excerpt() {
+  if sed -n 's/.*ConanException: \(Debian packages are missing.*\)/\1/p' "$1" | grep .; then return; fi
   grep -aE -A4 '(^FAILED|error:|ERROR|CMake Error)' "$1" | grep -avE '^(/usr/bin/(cmake -E env|c\+\+)|--$)' | cut -c1-240 | head -n 60 ||
     tail -n 30 "$1"
 }
