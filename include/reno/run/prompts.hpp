@@ -49,6 +49,8 @@ class PromptReader {
     if (!lines_) throw ConfigurationError(fmt::format("{}: cannot be read", file_.string()));
   }
 
+  const std::filesystem::path& file() const { return file_; }
+
   std::optional<PromptItem> next() {
     if (single_) return PromptItem{index_++, *std::exchange(single_, std::nullopt)};
     std::string line;
@@ -69,11 +71,13 @@ class PromptReader {
   bool first_line_ = true;
 };
 
-/// How many prompts the run has; reads the list once.
+/// How many prompts the run has; reads the list once. Throws ConfigurationError when there is none.
 inline std::int64_t count_prompts(const Experiment& experiment) {
   PromptReader reader(experiment);
   std::int64_t count = 0;
   while (reader.next()) ++count;
+  if (count == 0)
+    throw ConfigurationError(fmt::format("{}: there is no prompt in it", reader.file().string()));
   return count;
 }
 

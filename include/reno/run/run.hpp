@@ -44,6 +44,19 @@ struct RunSummary {
   std::filesystem::path output;
 };
 
+namespace detail {
+
+/// Does the work and adds the seconds that it took.
+template <class Work>
+auto timed(double& seconds, const Work& work) {
+  const auto started = std::chrono::steady_clock::now();
+  auto result = work();
+  seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  return result;
+}
+
+}  // namespace detail
+
 /// One experiment on one machine.
 class Run {
  public:
@@ -57,8 +70,8 @@ class Run {
         directory_(experiment.run.output, experiment.run.task == Task::single, settings_.overwrite),
         metrics_(directory_.file("metrics.jsonl")),
         results_(directory_.file("results.jsonl")),
-        objective_(timed(summary_.costs.load_seconds,
-                         [&] { return load_objective(experiment, registry, context_); })),
+        objective_(detail::timed(summary_.costs.load_seconds,
+                                 [&] { return load_objective(experiment, registry, context_); })),
         report_(reward_names()) {
     summary_.rewards = reward_names();
     summary_.output = directory_.root();
@@ -84,16 +97,6 @@ class Run {
   }
 
  private:
-  using Clock = std::chrono::steady_clock;
-
-  template <class Work>
-  static auto timed(double& seconds, const Work& work) {
-    const auto started = Clock::now();
-    auto result = work();
-    seconds += std::chrono::duration<double>(Clock::now() - started).count();
-    return result;
-  }
-
   std::int64_t iterations() const {
     return experiment_.run.mode == Mode::no_optim ? 1 : experiment_.run.iterations;
   }
@@ -152,7 +155,8 @@ class Run {
       return at::cat(parts).to(context_.device, context_.master_dtype());
     };
     at::Tensor noise = to_run(noises);
-    const auto encoded = timed(summary_.costs.encode_seconds, [&] { return objective_.encode(texts); });
+    const auto encoded =
+        detail::timed(summary_.costs.encode_seconds, [&] { return objective_.encode(texts); });
 
     std::vector<ImageResult> results;
     LoopOptions loop;

@@ -1,0 +1,221 @@
+#include <spdlog/sinks/null_sink.h>
+
+#include <catch2/catch.hpp>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "reno/experiment/toml.hpp"
+#include "reno/optimizers/builtin.hpp"
+#include "reno/run/run.hpp"
+#include "support/fakes.hpp"
+#include "support/temporary_folder.hpp"
+
+namespace {
+
+using namespace reno;
+using namespace reno::testing;
+namespace fs = std::filesystem;
+using Catch::Contains;
+
+/// Becomes NaN at the third score.
+struct FailingReward : SquareReward {
+  using SquareReward::SquareReward;
+  at::Tensor score(const at::Tensor& pixels, const PromptFeatures& features) const {
+    const at::Tensor value = SquareReward::score(pixels, features);
+    return ++calls < 3 ? value : value * std::numeric_limits<double>::quiet_NaN();
+  }
+  mutable int calls = 0;
+};
+
+Registry make_registry() {
+  Registry registry;
+  registry.add<SigmoidGenerator>("sigmoid", "Fake.");
+  registry.add<SquareReward>("square", "Fake.");
+  registry.add<BlackBoxReward>("black-box", "Fake.");
+  registry.add<FailingReward>("failing", "Fake.");
+  register_builtin_optimizers(registry);
+  return registry;
+}
+
+std::vector<nlohmann::json> read_lines(const fs::path& file) {
+  std::vector<nlohmann::json> lines;
+  std::ifstream stream(file);
+  for (std::string line; std::getline(stream, line);) lines.push_back(nlohmann::json::parse(line));
+  return lines;
+}
+
+nlohmann::json read_json(const fs::path& file) {
+  std::ifstream stream(file);
+  return nlohmann::json::parse(stream);
+}
+
+/// Runs an experiment of fake components in a folder of its own.
+struct Trial {
+  TemporaryFolder folder;
+  Registry registry = make_registry();
+  RunSettings settings;
+  std::string run;                                         // lines for [run]
+  std::string more = "[[reward]]\nplugin = \"square\"\n";  // further sections
+
+  Trial() { settings.quiet = true; }
+
+  fs::path output() const { return folder.path() / "out"; }
+
+  Experiment experiment() const {
+    const std::string text =
+        fmt::format("[run]\noutput = \"{}\"\ndevice = \"cpu\"\n{}\n[generator]\nplugin = \"sigmoid\"\n{}",
+                    output().string(), run, more);
+    return parse_experiment(text, folder.path() / "trial.toml", registry);
+  }
+
+  RunSummary execute() {
+    const Experiment parsed = experiment();
+    auto log = std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::null_sink_mt>());
+    return Run(parsed, registry, make_context(parsed, c10::kCPU, log), settings).execute();
+  }
+};
+
+TEST_CASE("a run leaves its whole directory behind", "[run]") {
+  Trial trial;
+  trial.run = "prompt = \"a \\\"cat\\\" <b>\"\niterations = 6\nseed = 3\nsave_all_images = true";
+  const RunSummary summary = trial.execute();
+  for (const char* name : {"experiment.toml", "metrics.jsonl", "results.jsonl", "results.json", "report.html",
+                           "comparison.png", "init_image.png", "best_image.png", "best_noise.safetensors",
+                           "images/00000.png", "images/00005.png"}) {
+    INFO(name);
+    CHECK(fs::file_size(trial.output() / name) > 0);
+  }
+  const auto metrics = read_lines(trial.output() / "metrics.jsonl");
+  REQUIRE(metrics.size() == 6);
+  CHECK(metrics[2]["iteration"] == 2);
+  CHECK(metrics[2]["losses"]["square"].get<double>() ==
+        Approx(10.0 - metrics[2]["scores"]["square"].get<double>()));
+  CHECK(metrics[4]["grad_norm"].is_number());
+  CHECK(metrics[5]["grad_norm"].is_null());
+  const auto results = read_lines(trial.output() / "results.jsonl");
+  REQUIRE(results.size() == 1);
+  CHECK(results[0]["text"] == "a \"cat\" <b>");
+  CHECK(results[0]["best"]["total"] < results[0]["initial"]["total"]);
+  CHECK(results[0]["initial"]["total"] == metrics[0]["total"]);
+  const auto total = read_json(trial.output() / "results.json");
+  CHECK(total["mean"]["scores"]["square"]["best"] == results[0]["best"]["scores"]["square"]);
+  CHECK(total["peak_memory_bytes"] > 1000000);
+  CHECK(summary.means.count == 1);
+
+  const auto noise = open_safetensors(trial.output() / "best_noise.safetensors")->read("noise");
+  CHECK(noise.sizes() == at::IntArrayRef({1, 3, 8, 8}));
+  CHECK(noise.norm().item<double>() == Approx(results[0]["best"]["norm"].get<double>()).epsilon(1e-5));
+  const Experiment again = read_experiment(trial.output() / "experiment.toml", trial.registry);
+  CHECK(again == trial.experiment());
+}
+
+TEST_CASE("prompts in batches give what each gives alone", "[run]") {
+  const auto totals = [](int batch) {
+    Trial trial;
+    std::ofstream(trial.folder.path() / "prompts.txt")
+        << "\xEF\xBB\xBFone cat\r\n\r\ntwo dogs on a hill\n   \nthree\n";
+    trial.run = fmt::format(
+        "task = \"example-prompts\"\nprompts = \"prompts.txt\"\niterations = 5\nbatch = {}", batch);
+    trial.execute();
+    CHECK(fs::exists(trial.output() / "00002" / "best_image.png"));
+    std::vector<double> result;
+    for (const auto& line : read_lines(trial.output() / "results.jsonl")) {
+      CHECK(line["prompt"] == result.size());
+      result.push_back(line["best"]["total"]);
+    }
+    return result;
+  };
+  const auto single = totals(1);
+  REQUIRE(single.size() == 3);
+  for (const int batch : {2, 3, 7}) {
+    const auto batched = totals(batch);
+    REQUIRE(batched.size() == 3);
+    for (std::size_t i = 0; i < 3; ++i) CHECK(batched[i] == Approx(single[i]).epsilon(1e-6));
+  }
+}
+
+TEST_CASE("no-optim stops after the first image; best-of-n draws afresh and needs no gradient", "[run]") {
+  Trial plain;
+  plain.run = "mode = \"no-optim\"\niterations = 9";
+  plain.more = "";
+  CHECK(plain.execute().costs.iterations == 1);
+
+  Trial sampling;
+  sampling.run = "mode = \"best-of-n\"\niterations = 9";
+  sampling.more = "[[reward]]\nplugin = \"black-box\"\nweight = 1.0\n";
+  sampling.execute();
+  const auto metrics = read_lines(sampling.output() / "metrics.jsonl");
+  REQUIRE(metrics.size() == 9);
+  double best = metrics[0]["total"];
+  for (std::size_t i = 1; i < metrics.size(); ++i) {
+    CHECK(metrics[i]["norm"] != metrics[i - 1]["norm"]);
+    CHECK(metrics[i]["grad_norm"].is_null());
+    best = std::min(best, metrics[i]["total"].get<double>());
+  }
+  CHECK(read_lines(sampling.output() / "results.jsonl")[0]["best"]["total"] == best);
+}
+
+TEST_CASE("a reward without gradient can be monitored, not optimised", "[run]") {
+  Trial trial;
+  trial.run = "iterations = 2";
+  trial.more = "[[reward]]\nplugin = \"square\"\n[[reward]]\nplugin = \"black-box\"\nweight = 0.0\n";
+  trial.execute();
+  CHECK(read_lines(trial.output() / "metrics.jsonl")[1]["scores"].contains("black-box"));
+
+  Trial refused;
+  refused.more = "[[reward]]\nplugin = \"black-box\"\n";
+  CHECK_THROWS_WITH(refused.execute(), Contains("reward 'black-box' has no gradient: give it weight = 0"));
+}
+
+TEST_CASE("a NaN ends the run with everything saved up to there", "[run]") {
+  Trial trial;
+  trial.more = "[[reward]]\nplugin = \"failing\"\n";
+  CHECK_THROWS_WITH(trial.execute(), Contains("reward 'failing' is NaN at iteration 2"));
+  CHECK(read_lines(trial.output() / "metrics.jsonl").size() == 2);
+  CHECK(fs::exists(trial.output() / "best_image.png"));
+  CHECK(fs::exists(trial.output() / "best_noise.safetensors"));
+}
+
+TEST_CASE("asked to stop, a run saves and says so", "[run]") {
+  Trial trial;
+  std::ofstream(trial.folder.path() / "prompts.txt") << "one\ntwo\nthree\n";
+  trial.run = "task = \"example-prompts\"\nprompts = \"prompts.txt\"\niterations = 4";
+  int asked = 0;
+  trial.settings.should_stop = [&] { return ++asked > 5; };
+  CHECK_THROWS_AS(trial.execute(), Interrupted);
+  CHECK(fs::exists(trial.output() / "00001" / "best_noise.safetensors"));
+  CHECK_FALSE(fs::exists(trial.output() / "00002"));
+  CHECK(fs::exists(trial.output() / "results.json"));
+}
+
+TEST_CASE("stored noise is where a run begins", "[run]") {
+  Trial trial;
+  trial.run = "iterations = 1";
+  trial.more += "[noise]\ninit = \"noise.safetensors\"\n";
+  write_safetensors(trial.folder.path() / "noise.safetensors", {{"noise", at::full({3, 8, 8}, 0.5)}}, {});
+  trial.execute();
+  CHECK(at::equal(open_safetensors(trial.output() / "best_noise.safetensors")->read("noise"),
+                  at::full({1, 3, 8, 8}, 0.5)));
+
+  trial.settings.overwrite = true;
+  write_safetensors(trial.folder.path() / "noise.safetensors", {{"noise", at::zeros({3, 8, 9})}}, {});
+  CHECK_THROWS_WITH(trial.execute(),
+                    Contains("noise.init has shape [3, 8, 9], but the generator needs [1, 3, 8, 8]"));
+  write_safetensors(trial.folder.path() / "noise.safetensors", {{"latents", at::zeros({3, 8, 8})}}, {});
+  CHECK_THROWS_WITH(trial.execute(), Contains("there is no tensor \"noise\""));
+  fs::remove(trial.folder.path() / "noise.safetensors");
+  CHECK_THROWS_WITH(trial.execute(),
+                    Contains("noise.init = \"noise.safetensors\" is not a file; looked for"));
+}
+
+TEST_CASE("a file of prompts that is not there, and one that is empty", "[run]") {
+  Trial missing;
+  missing.run = "task = \"example-prompts\"\nprompts = \"none.txt\"";
+  CHECK_THROWS_WITH(missing.execute(), Contains("run.prompts = \"none.txt\" is not a file"));
+  Trial empty;
+  std::ofstream(empty.folder.path() / "prompts.txt") << "\n  \n";
+  empty.run = "task = \"example-prompts\"\nprompts = \"prompts.txt\"";
+  CHECK_THROWS_WITH(empty.execute(), Contains("prompts.txt: there is no prompt in it"));
+}
+
+}  // namespace
