@@ -7,8 +7,8 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/_upsample_bicubic2d_aa.h>
 #include <ATen/ops/div.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/sub.h>
-#include <ATen/ops/tensor.h>
 
 #include <algorithm>
 #include <array>
@@ -44,6 +44,13 @@ inline std::int64_t crop_offset(std::int64_t length, std::int64_t size) {
   return static_cast<std::int64_t>(std::nearbyint(static_cast<double>(length - size) / 2.0));
 }
 
+/// One value per channel (1,3,1,1). Filled on the device: a copy from the host would wait for a GPU's queue.
+inline at::Tensor per_channel(const std::array<double, 3>& values, const at::TensorOptions& options) {
+  auto result = at::empty({1, 3, 1, 1}, options);
+  for (std::int64_t i = 0; i < 3; ++i) result.select(1, i).fill_(values[static_cast<std::size_t>(i)]);
+  return result;
+}
+
 /// images (N,3,H,W) in [0,1] -> pixels (N,3,size,size) in the images' dtype. The resize of half-precision
 /// images is computed in float32 and rounded back, the normalisation runs in the narrow type; both as
 /// torchvision does.
@@ -60,9 +67,7 @@ inline at::Tensor preprocess(const at::Tensor& images, const Preprocess& spec) {
   const auto left = crop_offset(width, spec.size);
   pixels = pixels.narrow(2, top, spec.size).narrow(3, left, spec.size);
   const auto constants = images.options().requires_grad(false);
-  const auto mean = at::tensor(at::ArrayRef<double>(spec.mean), constants).view({1, 3, 1, 1});
-  const auto std = at::tensor(at::ArrayRef<double>(spec.std), constants).view({1, 3, 1, 1});
-  return at::div(at::sub(pixels, mean), std);
+  return at::div(at::sub(pixels, per_channel(spec.mean, constants)), per_channel(spec.std, constants));
 }
 
 }  // namespace reno
