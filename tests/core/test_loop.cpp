@@ -6,7 +6,7 @@
 namespace {
 
 using namespace reno;
-using namespace reno::testing;
+using namespace reno::test;
 
 struct Setup {
   Counts counts;

@@ -6,7 +6,7 @@
 namespace {
 
 using namespace reno;
-using namespace reno::testing;
+using namespace reno::test;
 
 const Prompts prompts = {"a cat", "two dogs, one ball"};
 

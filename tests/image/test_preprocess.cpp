@@ -7,7 +7,7 @@
 #include "support/golden.hpp"
 
 using reno::Preprocess;
-using namespace reno::testing;
+using namespace reno::test;
 
 namespace {
 

@@ -4,7 +4,7 @@
 
 #include "reno/io/checkpoint.hpp"
 #include "reno/nn/autoencoder_kl.hpp"
-#include "support/goldens.hpp"
+#include "support/golden.hpp"
 #include "support/manifests.hpp"
 
 using namespace reno;
@@ -33,9 +33,9 @@ AutoencoderKLDecoder random_decoder(const std::string& changes, at::ScalarType d
 TEST_CASE("The autoencoder's decoder agrees with diffusers, block by block", "[nn][goldens]") {
   const c10::NoGradGuard no_grad;
   for (const auto& golden : test::goldens("generators/sd-turbo")) {
-    const auto decode = load(golden.folder() / "model/vae");
+    const auto decode = load(golden.folder / "model/vae");
     const auto check = [&](const std::string& name, const at::Tensor& got) {
-      test::check_to_largest(golden.name() + " " + name, got, golden[name], 1e-5);
+      test::check_to_largest(golden.name + " " + name, got, golden[name], 1e-5);
     };
     const auto z = golden["one_step.decoder_in"];
     auto x = decode.conv_in((*decode.post_quant_conv)(z));
@@ -47,7 +47,7 @@ TEST_CASE("The autoencoder's decoder agrees with diffusers, block by block", "[n
     check("tap.vae.decoder.up_blocks.-1", x);
     check("one_step.decoder_out", decode(z));
     check("vae.out", decode(golden["vae.in"]));
-    test::check_absolute(golden.name() + " image", to_image(decode(z)), golden["image"], 1e-5);
+    test::check_absolute(golden.name + " image", to_image(decode(z)), golden["image"], 1e-5);
   }
 }
 

@@ -9,7 +9,7 @@
 #include "support/golden.hpp"
 
 namespace nn = reno::nn;
-using namespace reno::testing;
+using namespace reno::test;
 using Catch::Matchers::Message;
 
 namespace {

@@ -5,7 +5,7 @@
 #include "reno/io/checkpoint.hpp"
 #include "reno/nn/meta_kernels.hpp"
 #include "reno/nn/unet2d_condition.hpp"
-#include "support/goldens.hpp"
+#include "support/golden.hpp"
 #include "support/manifests.hpp"
 
 using namespace reno;
@@ -39,9 +39,9 @@ UNet2DConditionModel random_unet(const nlohmann::json& json, at::ScalarType dtyp
 TEST_CASE("UNet2DConditionModel agrees with diffusers, block by block", "[nn][goldens]") {
   const c10::NoGradGuard no_grad;
   for (const auto& golden : test::goldens("generators/sd-turbo")) {
-    const auto unet = load(golden.folder() / "model/unet");
+    const auto unet = load(golden.folder / "model/unet");
     const auto check = [&](const std::string& name, const at::Tensor& got) {
-      test::check_to_largest(golden.name() + " " + name, got, golden[name], 1e-5);
+      test::check_to_largest(golden.name + " " + name, got, golden[name], 1e-5);
     };
     const auto input = golden["one_step.model_in"], prompt = golden["text.0.prompt_embeds"];
     const auto time = unet.embed_time(999);

@@ -13,7 +13,7 @@
 namespace {
 
 using namespace reno;
-using namespace reno::testing;
+using namespace reno::test;
 namespace fs = std::filesystem;
 using Catch::Contains;
 

@@ -9,7 +9,7 @@
 namespace {
 
 using namespace reno;
-using namespace reno::testing;
+using namespace reno::test;
 namespace fs = std::filesystem;
 
 void touch(const fs::path& file) {

@@ -12,7 +12,7 @@
 #include "reno/concepts.hpp"
 #include "reno/context.hpp"
 
-namespace reno::testing {
+namespace reno::test {
 
 /// How often each component encoded prompts, by name.
 using Counts = std::map<std::string, int>;
@@ -108,4 +108,4 @@ struct BlackBoxReward {
   }
 };
 
-}  // namespace reno::testing
+}  // namespace reno::test

@@ -1,6 +1,6 @@
-// Reference numbers of the Python libraries: where they lie, how they are read and compared. Preset a is in
-// the repository, cut down; the complete presets a and b may lie beside the checkout (../shared/goldens), and
-// tests then run over them too. The largest deviation of each quantity is printed when the program ends.
+// Reference numbers of the Python libraries: where they lie, how they are read and compared. Preset a is in the
+// repository, cut down; the complete presets a and b may lie beside the checkout (../shared/goldens), and tests
+// then run over them too. The largest deviation of each quantity is printed when the program ends.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -19,7 +19,7 @@
 #include "reno/io/json_file.hpp"
 #include "reno/io/safetensors.hpp"
 
-namespace reno::testing {
+namespace reno::test {
 
 /// How far a result is from its reference.
 enum class Measure {
@@ -75,8 +75,27 @@ inline void check_close(const std::string& quantity, const at::Tensor& got, cons
   CHECK(distance <= tolerance);
 }
 
+/// Largest difference of two elements.
+inline void check_absolute(const std::string& quantity, const at::Tensor& got, const at::Tensor& expected,
+                           double tolerance) {
+  check_close(quantity, got, expected, Measure::absolute, tolerance);
+}
+
+/// Largest difference of two elements, as a fraction of the largest element.
+inline void check_to_largest(const std::string& quantity, const at::Tensor& got, const at::Tensor& expected,
+                             double tolerance) {
+  check_close(quantity, got, expected, Measure::of_largest, tolerance);
+}
+
+/// Norm of the difference, as a fraction of the norm.
+inline void check_relative_norm(const std::string& quantity, const at::Tensor& got,
+                                const at::Tensor& expected, double tolerance) {
+  check_close(quantity, got, expected, Measure::relative_norm, tolerance);
+}
+
 /// One folder of reference data: a checkpoint and what the libraries compute from it.
 struct Golden {
+  std::string name;                                ///< component and preset, for messages
   std::string preset;                              ///< "a", "a (complete)" or "b"
   std::filesystem::path folder;                    ///< of this component, for example …/a/rewards/clip
   nlohmann::json json;                             ///< golden.json
@@ -93,7 +112,7 @@ inline std::vector<Golden> goldens(const std::string& component) {
   std::vector<Golden> found;
   const auto add = [&](const std::string& preset, const fs::path& folder) {
     if (!fs::exists(folder / "golden.json")) return;
-    found.push_back({preset, folder, read_json_object(folder / "golden.json"),
+    found.push_back({component + " " + preset, preset, folder, read_json_object(folder / "golden.json"),
                      open_safetensors(folder / "golden.safetensors")});
   };
   add("a", fs::path(RENO_TEST_DATA) / "goldens/a" / component);
@@ -105,4 +124,4 @@ inline std::vector<Golden> goldens(const std::string& component) {
   return found;
 }
 
-}  // namespace reno::testing
+}  // namespace reno::test

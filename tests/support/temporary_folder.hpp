@@ -7,7 +7,7 @@
 #include <stdexcept>
 #include <string>
 
-namespace reno::testing {
+namespace reno::test {
 
 class TemporaryFolder {
  public:
@@ -29,4 +29,4 @@ class TemporaryFolder {
   std::filesystem::path path_;
 };
 
-}  // namespace reno::testing
+}  // namespace reno::test

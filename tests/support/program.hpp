@@ -1,0 +1,51 @@
+// Runs the built programs as a user does, and tells exit status and output.
+#pragma once
+
+#include <boost/process.hpp>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <vector>
+
+#include "support/temporary_folder.hpp"
+
+namespace reno::test {
+
+inline std::string read_file(const std::filesystem::path& file) {
+  std::ifstream stream(file, std::ios::binary);
+  return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+struct Outcome {
+  int status = 0;
+  std::string output;  ///< standard output
+  std::string errors;  ///< standard error
+};
+
+/// A running `reno-run`.
+class Program {
+ public:
+  explicit Program(const std::vector<std::string>& arguments,
+                   const std::filesystem::path& working_directory = RENO_SOURCE_DIR)
+      : child_(std::string(RENO_BUILD_DIR) + "/bin/reno-run", boost::process::args(arguments),
+               boost::process::start_dir(working_directory.string()),
+               boost::process::std_in<boost::process::null, boost::process::std_out>(folder_.path() / "out")
+                   .string(),
+               boost::process::std_err > (folder_.path() / "err").string()) {}
+
+  void signal(int number) { ::kill(child_.id(), number); }
+
+  Outcome wait() {
+    child_.wait();
+    return {child_.exit_code(), read_file(folder_.path() / "out"), read_file(folder_.path() / "err")};
+  }
+
+ private:
+  TemporaryFolder folder_;
+  boost::process::child child_;
+};
+
+inline Outcome reno_run(const std::vector<std::string>& arguments) { return Program(arguments).wait(); }
+
+}  // namespace reno::test

@@ -1,0 +1,155 @@
+// reno-run: reads an experiment, loads plugins, runs it, and says what came out.
+#include <c10/util/Exception.h>
+#include <fmt/format.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+
+#include <boost/dll/runtime_symbol_info.hpp>
+#include <cstdlib>
+#include <exception>
+#include <new>
+#include <sstream>
+
+#include "command_line.hpp"
+#include "reno/experiment/reference.hpp"
+#include "reno/experiment/toml.hpp"
+#include "reno/optimizers/builtin.hpp"
+#include "reno/plugin_loader.hpp"
+#include "reno/run/device.hpp"
+#include "reno/run/dry_run.hpp"
+#include "reno/run/run.hpp"
+#include "reno/run/signals.hpp"
+#include "summary.hpp"
+
+namespace {
+
+using namespace reno;
+
+/// `--plugin-dir`s, RENO_PLUGIN_PATH, and `lib/reno/plugins` beside the program's `bin` (the build tree is
+/// laid out as an installation).
+std::vector<std::filesystem::path> plugin_directories(const CommandLine& line) {
+  auto directories = line.plugins;
+  for (const auto& directory : directories) {
+    if (!std::filesystem::is_directory(directory)) {
+      throw ConfigurationError(
+          fmt::format("--plugin-dir {}: there is no such directory", directory.string()));
+    }
+  }
+  const char* listed = std::getenv("RENO_PLUGIN_PATH");
+  std::istringstream path(listed != nullptr ? listed : "");
+  for (std::string directory; std::getline(path, directory, ':');) {
+    if (!directory.empty()) directories.emplace_back(directory);
+  }
+  directories.emplace_back(boost::dll::program_location().parent_path().parent_path().string() +
+                           "/lib/reno/plugins");
+  return directories;
+}
+
+std::shared_ptr<spdlog::logger> make_log(const CommandLine& line) {
+  auto log =
+      std::make_shared<spdlog::logger>("reno", std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
+  log->set_pattern("%^%L%$ %v");
+  log->set_level(line.quiet ? spdlog::level::err : line.verbose ? spdlog::level::debug : spdlog::level::info);
+  return log;
+}
+
+/// A component that is not there may be one that was refused: its reason belongs to the message.
+[[noreturn]] void rethrow_with_refusals(const ConfigurationError& error,
+                                        const std::vector<PluginStatus>& plugins) {
+  std::string message = error.what();
+  if (message.find("unknown generator") != std::string::npos ||
+      message.find("unknown reward") != std::string::npos ||
+      message.find("unknown optimizer") != std::string::npos) {
+    for (const auto& plugin : plugins) {
+      if (!plugin.refusal.empty()) message += "\n" + plugin.refusal;
+    }
+  }
+  throw ConfigurationError(message);
+}
+
+Experiment read(const CommandLine& line, const Registry& registry, const std::vector<PluginStatus>& plugins) {
+  try {
+    return read_experiment(line.experiment, registry, line.overrides);
+  } catch (const ConfigurationError& error) {
+    rethrow_with_refusals(error, plugins);
+  }
+}
+
+void dry_run(const Experiment& experiment, const Registry& registry, const Context& context) {
+  const auto prompts = count_prompts(experiment);
+  const MemoryEstimate estimate = rehearse(experiment, registry, context);
+  fmt::print("{}\n# {} prompt{}, on {}\n# expected memory for tensors: {} at the peak, {} of it weights\n",
+             write_toml(experiment), prompts, prompts == 1 ? "" : "s", context.device.str(),
+             format_bytes(estimate.peak), format_bytes(estimate.weights));
+}
+
+void run(const Experiment& experiment, const Registry& registry, const Context& context,
+         const CommandLine& line) {
+  catch_stop_signals();
+  RunSettings settings;
+  settings.overwrite = line.overwrite;
+  settings.quiet = line.quiet;
+  settings.should_stop = [] { return stop_requested() != 0; };
+  Run job(experiment, registry, context, settings);
+  const RunSummary summary = job.execute();
+  if (!line.quiet) print_summary(summary);
+}
+
+void perform(const CommandLine& line) {
+  switch (line.action) {
+    case Action::help:
+      fmt::print("{}", help_text());
+      return;
+    case Action::version:
+      fmt::print("reno-run {} ({})\n", version, build_fingerprint);
+      return;
+    default:
+      break;
+  }
+  Registry registry;
+  register_builtin_optimizers(registry);
+  const auto plugins = load_plugins(plugin_directories(line), registry);
+  switch (line.action) {
+    case Action::list:
+      fmt::print("{}", list_text(registry, plugins));
+      return;
+    case Action::describe:
+      fmt::print("{}", describe_text(registry, line.described));
+      return;
+    case Action::reference:
+      fmt::print("{}", reference_text(registry));
+      return;
+    default:
+      break;
+  }
+  const Experiment experiment = read(line, registry, plugins);
+  const Context context = make_context(experiment, resolve_device(experiment.run.device), make_log(line));
+  line.dry_run ? dry_run(experiment, registry, context) : run(experiment, registry, context, line);
+}
+
+/// One line for each line of the message, and the exit status.
+int report(const std::string& message, ExitCode code) {
+  std::istringstream lines(message);
+  for (std::string text; std::getline(lines, text);) fmt::print(stderr, "reno-run: {}\n", text);
+  return static_cast<int>(code);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    perform(parse_command_line({argv + 1, argv + argc}));
+    return static_cast<int>(ExitCode::done);
+  } catch (const Error& error) {
+    return report(error.what(), error.code());
+  } catch (const c10::OutOfMemoryError& error) {
+    return report(std::string("the device is out of memory (") + error.what_without_backtrace() +
+                      "); a smaller run.batch, run.memory = \"lean\" or run.dtype = \"bfloat16\" needs less",
+                  ExitCode::run);
+  } catch (const c10::Error& error) {
+    return report(error.what_without_backtrace(), ExitCode::run);
+  } catch (const std::bad_alloc&) {
+    return report("out of memory; a smaller run.batch or run.memory = \"lean\" needs less", ExitCode::run);
+  } catch (const std::exception& error) {
+    return report(error.what(), ExitCode::run);
+  }
+}
