@@ -112,7 +112,7 @@ class AnyReward {
     at::Tensor score(const at::Tensor& pixels, const OpaqueValue& features) override {
       return reward->score(pixels, *static_cast<const PromptFeatures*>(features.get()));
     }
-    double ceiling() override { return R::ceiling; }
+    double ceiling() override { return reward->ceiling; }
     bool differentiable() override { return is_differentiable<R>; }
 
     std::unique_ptr<R> reward;
