@@ -110,7 +110,8 @@ inline std::optional<std::filesystem::path> find_snapshot(const HubId& id,
     looked_at.push_back(ref);
     return std::nullopt;
   }
-  const auto path = model / "snapshots" / commit / id.file;
+  auto path = model / "snapshots" / commit;
+  if (!id.file.empty()) path /= id.file;
   if (is_there(path)) return path;
   looked_at.push_back(path);
   return std::nullopt;

@@ -31,9 +31,8 @@ using TensorShapes = std::map<std::string, std::vector<std::int64_t>>;
 /// answers exactly as a file with those tensors would.
 class InventedSource : public TensorSource {
  public:
-  explicit InventedSource(const TensorShapes& known) {
-    for (const auto& [name, shape] : known)
-      known_.emplace(name, TensorInfo{at::kFloat, shape, "invented weights"});
+  InventedSource(std::string description, const TensorShapes& known) : description_(std::move(description)) {
+    for (const auto& [name, shape] : known) known_.emplace(name, TensorInfo{at::kFloat, shape, description_});
   }
 
   bool open_ended() const { return known_.empty(); }
@@ -59,7 +58,10 @@ class InventedSource : public TensorSource {
     return invent(name, info->shape, at::TensorOptions(info->dtype));
   }
 
+  std::string description() const override { return description_; }
+
  private:
+  std::string description_;
   std::map<std::string, TensorInfo> known_;
 };
 
@@ -70,7 +72,9 @@ class InventedSource : public TensorSource {
 class RandomSource : public InventedSource {
  public:
   explicit RandomSource(std::uint64_t seed, double gain = 1.0, const TensorShapes& known = {})
-      : InventedSource(known), seed_(seed), gain_(gain) {}
+      : InventedSource("random weights (seed " + std::to_string(seed) + ")", known),
+        seed_(seed),
+        gain_(gain) {}
 
   at::Tensor invent(const std::string& name, at::IntArrayRef shape,
                     at::TensorOptions options) const override {
@@ -89,14 +93,12 @@ class RandomSource : public InventedSource {
     return tensor.to(options.dtype());
   }
 
-  std::string description() const override { return "random weights (seed " + std::to_string(seed_) + ")"; }
-
  private:
   at::Generator generator(const std::string& name, at::Device device) const {
     if (device.is_meta()) return {};
     std::vector<std::uint32_t> words{static_cast<std::uint32_t>(seed_),
                                      static_cast<std::uint32_t>(seed_ >> 32)};
-    for (const unsigned char letter : name) words.push_back(letter);
+    for (const char letter : name) words.push_back(static_cast<unsigned char>(letter));
     std::seed_seq hash(words.begin(), words.end());
     hash.generate(words.begin(), words.begin() + 2);
     auto generator =
@@ -115,7 +117,7 @@ class RandomSource : public InventedSource {
 /// comparison with a checkpoint.
 class ShapeRecorder : public InventedSource {
  public:
-  explicit ShapeRecorder(const TensorShapes& known = {}) : InventedSource(known) {}
+  explicit ShapeRecorder(const TensorShapes& known = {}) : InventedSource("shape recorder", known) {}
 
   at::Tensor invent(const std::string& name, at::IntArrayRef shape,
                     at::TensorOptions options) const override {
@@ -129,8 +131,6 @@ class ShapeRecorder : public InventedSource {
     const std::scoped_lock lock(mutex_);
     return recorded_;
   }
-
-  std::string description() const override { return "shape recorder"; }
 
  private:
   mutable std::mutex mutex_;

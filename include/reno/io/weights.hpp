@@ -99,8 +99,10 @@ class Weights {
 
   /// Its shape in the checkpoint. Throws LoadError when it is missing.
   std::vector<std::int64_t> shape(std::string_view name) const {
-    const std::string stored_name = stored(name);
-    return check(stored_name, nullptr).shape;
+    if (unit_->open_ended())
+      throw LoadError(description() + ": tensor " + in_quotes(stored(name)) +
+                      " has no shape of its own, it must be asked for with one");
+    return check(stored(name), nullptr).shape;
   }
 
   at::Device device() const {
@@ -154,9 +156,10 @@ class Weights {
       const auto stored = source->find(name)->dtype;
       const auto target = at::isFloatingType(stored) ? dtype : stored;
       if (device.is_meta()) return at::empty(shape, at::TensorOptions(target).device(device));
-      // detach: a handle of its own, whose storage may be replaced later. Converted on the device: the host
-      // makes no copy.
-      return source->read(name).detach().to(device).to(target);
+      const auto tensor =
+          source->read(name).detach();  // a handle of its own: its storage may be replaced later
+      // Converted on the device, so that the host makes no copy. On "cpu:0", ATen would.
+      return (device.is_cpu() ? tensor : tensor.to(device)).to(target);
     }
 
     at::Tensor hand_out(const std::string& name, at::IntArrayRef shape, at::ScalarType dtype) {
@@ -222,22 +225,23 @@ class Weights {
 
   /// What the checkpoint has in the deepest scope on the way to a missing tensor: shows another naming scheme
   /// or a shallower network.
-  std::string neighbours(const std::string& missing) const {
-    for (std::size_t dot = missing.rfind('.');; dot = missing.rfind('.', dot - 1)) {
-      const std::string scope = dot == std::string::npos ? "" : missing.substr(0, dot + 1);
+  std::string neighbours(std::string_view missing) const {
+    for (auto scope = missing;;) {
+      const auto dot = scope.rfind('.');
+      scope = dot == std::string_view::npos ? "" : scope.substr(0, dot);
+      const std::string prefix = dot == std::string_view::npos ? "" : std::string(scope) + ".";
       std::set<std::string> children;
-      for (auto name = std::lower_bound(unit_->names.begin(), unit_->names.end(), scope);
-           name != unit_->names.end() && name->starts_with(scope); ++name)
-        children.insert(name->substr(scope.size(), name->find('.', scope.size()) - scope.size()));
+      for (auto name = std::lower_bound(unit_->names.begin(), unit_->names.end(), prefix);
+           name != unit_->names.end() && name->starts_with(prefix); ++name)
+        children.insert(name->substr(prefix.size(), name->find('.', prefix.size()) - prefix.size()));
       if (!children.empty()) return list(scope, children);
-      if (dot == std::string::npos || dot == 0) return "; it has no tensors";
+      if (dot == std::string_view::npos) return "; it has no tensors";
     }
   }
 
-  static std::string list(const std::string& scope, const std::set<std::string>& children) {
+  static std::string list(std::string_view scope, const std::set<std::string>& children) {
     constexpr std::size_t most = 12;
-    std::string text = scope.empty() ? "; at its top it has"
-                                     : "; below " + in_quotes(scope.substr(0, scope.size() - 1)) + " it has";
+    std::string text = scope.empty() ? "; at its top it has" : "; below " + in_quotes(scope) + " it has";
     std::size_t shown = 0;
     for (const auto& child : children) {
       if (shown == most) return text + ", …";

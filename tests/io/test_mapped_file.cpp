@@ -1,0 +1,57 @@
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+
+#include "io/temporary_directory.hpp"
+#include "reno/io/mapped_file.hpp"
+
+using reno::LoadError;
+using reno::MappedFile;
+using reno::testing::message_of;
+
+namespace {
+
+std::string failure(const std::filesystem::path& path) {
+  return message_of<LoadError>([&] { MappedFile file(path); });
+}
+
+}  // namespace
+
+TEST_CASE("A mapped file shows the file's bytes") {
+  const reno::testing::TemporaryDirectory folder;
+  const MappedFile file(folder.write("a.bin", std::string("weights\0!", 9)));
+  CHECK(file.size() == 9);
+  CHECK(file.text() == std::string_view("weights\0!", 9));
+  CHECK(file.path() == folder / "a.bin");
+}
+
+TEST_CASE("Prefetching is a hint that any range may be given to") {
+  const reno::testing::TemporaryDirectory folder;
+  const MappedFile file(folder.write("a.bin", std::string(10'000, 'x')));
+  file.prefetch(0, 10'000);
+  file.prefetch(9'999, 50'000);
+  file.prefetch(20'000, 1);
+  file.prefetch(5, 0);
+  CHECK(file.text() == std::string(10'000, 'x'));
+}
+
+TEST_CASE("What cannot be mapped is refused with the reason") {
+  const reno::testing::TemporaryDirectory folder;
+  const auto path = [&](const char* name) { return (folder / name).string(); };
+  CHECK(failure(folder / "missing") == path("missing") + ": cannot be opened: No such file or directory");
+  CHECK(failure(folder.path()) == folder.path().string() + ": is a directory, expected a file");
+  CHECK(failure(folder.write("empty", "")) == path("empty") + ": is empty");
+  REQUIRE(::mkfifo(path("fifo").c_str(), 0600) == 0);
+  CHECK(failure(folder / "fifo") == path("fifo") + ": is not a regular file");
+  // Root may read everything: become nobody for a moment. To others the directory itself is closed.
+  std::filesystem::permissions(folder.write("secret", "x"), std::filesystem::perms::none);
+  const auto user = ::geteuid();
+  if (user == 0 && ::seteuid(65534) != 0) {
+    WARN("skipped: the unreadable file, because root cannot become another user here");
+    return;
+  }
+  const auto message = failure(folder / "secret");
+  REQUIRE(::seteuid(user) == 0);
+  CHECK(message == path("secret") + ": cannot be opened: Permission denied");
+}
