@@ -1,0 +1,151 @@
+#include "command_line.hpp"
+
+#include <fmt/format.h>
+
+#include <boost/program_options.hpp>
+#include <sstream>
+
+#include "reno/did_you_mean.hpp"
+#include "reno/error.hpp"
+
+namespace reno {
+
+namespace {
+
+namespace po = boost::program_options;
+
+po::options_description visible_options() {
+  const auto text = [](const char* name) { return po::value<std::string>()->value_name(name); };
+  const auto texts = [](const char* name) { return po::value<std::vector<std::string>>()->value_name(name); };
+  po::options_description options("Options", 100);
+  // clang-format off
+  options.add_options()
+      ("set", texts("KEY=VALUE"), "change one key of the experiment; may be repeated")
+      ("output,o", text("DIR"), "directory of the results, short for --set run.output=DIR")
+      ("dry-run", "check everything without computing: file, plugins, weights, shapes")
+      ("resume", "continue an interrupted run in its output directory")
+      ("overwrite", "replace the results that the output directory holds")
+      ("quiet,q", "print errors only")
+      ("verbose,v", "print more")
+      ("list", "list generators, rewards and optimizers, and plugins that were refused")
+      ("describe", text("NAME"), "the options of a component, or of a section of the experiment file")
+      ("reference", "the reference of the experiment file, as Markdown")
+      ("plugin-dir", texts("DIR"), "another directory of plugins; may be repeated")
+      ("version", "print the version")
+      ("help,h", "print this help");
+  // clang-format on
+  return options;
+}
+
+std::vector<std::string> long_names(const po::options_description& options) {
+  std::vector<std::string> names;
+  for (const auto& option : options.options()) names.push_back("--" + option->long_name());
+  return names;
+}
+
+po::variables_map parse(const std::vector<std::string>& arguments) {
+  po::options_description visible = visible_options();
+  po::options_description all;
+  all.add(visible).add_options()("experiment", po::value<std::vector<std::string>>());
+  po::positional_options_description positional;
+  positional.add("experiment", -1);
+  using namespace po::command_line_style;
+  po::variables_map values;
+  try {
+    po::store(po::command_line_parser(arguments)
+                  .options(all)
+                  .positional(positional)
+                  .style(unix_style & ~allow_guessing)
+                  .run(),
+              values);
+  } catch (const po::unknown_option& error) {
+    const std::string typed = error.get_option_name();
+    const std::string meant = typed.starts_with("--") ? did_you_mean(typed, long_names(visible)) : "";
+    throw ConfigurationError(fmt::format(
+        "unknown option '{}'{}", typed,
+        meant.empty() ? "; reno-run --help lists all options" : fmt::format(", did you mean '{}'?", meant)));
+  } catch (const po::invalid_command_line_syntax& error) {
+    const auto* option = visible.find_nothrow(error.get_option_name().substr(2), false);
+    const bool lacks_value = option != nullptr && option->semantic()->max_tokens() > 0;
+    throw ConfigurationError(lacks_value ? fmt::format("{} needs a value: {} {}", error.get_option_name(),
+                                                       error.get_option_name(), option->format_parameter())
+                                         : fmt::format("{} takes no value", error.get_option_name()));
+  } catch (const po::multiple_occurrences& error) {
+    throw ConfigurationError(fmt::format("{} is given more than once", error.get_option_name()));
+  } catch (const po::error& error) {
+    throw ConfigurationError(fmt::format("{}; reno-run --help lists all options", error.what()));
+  }
+  return values;
+}
+
+}  // namespace
+
+CommandLine parse_command_line(const std::vector<std::string>& arguments) {
+  const po::variables_map values = parse(arguments);
+  const auto list = [&](const char* name) {
+    return values.count(name) != 0 ? values[name].as<std::vector<std::string>>() : std::vector<std::string>{};
+  };
+  CommandLine line;
+  line.overrides = list("set");
+  if (values.count("output") != 0)
+    line.overrides.push_back("run.output=" + values["output"].as<std::string>());
+  for (const std::string& directory : list("plugin-dir")) line.plugins.emplace_back(directory);
+  line.dry_run = values.count("dry-run") != 0;
+  line.resume = values.count("resume") != 0;
+  line.overwrite = values.count("overwrite") != 0;
+  line.quiet = values.count("quiet") != 0;
+  line.verbose = values.count("verbose") != 0;
+  if (line.quiet && line.verbose) throw ConfigurationError("--quiet and --verbose exclude each other");
+  if (line.resume && line.overwrite) throw ConfigurationError("--resume and --overwrite exclude each other");
+
+  const std::pair<const char*, Action> actions[] = {{"help", Action::help},
+                                                    {"version", Action::version},
+                                                    {"list", Action::list},
+                                                    {"describe", Action::describe},
+                                                    {"reference", Action::reference}};
+  for (const auto& [name, action] : actions) {
+    if (values.count(name) == 0) continue;
+    line.action = action;
+    if (action == Action::describe) line.described = values["describe"].as<std::string>();
+    return line;
+  }
+  const std::vector<std::string> files = list("experiment");
+  if (files.empty() || files.front().empty())
+    throw ConfigurationError("no experiment given: reno-run FILE.toml, or reno-run --help");
+  if (files.size() > 1) {
+    throw ConfigurationError(fmt::format("one experiment at a time: '{}' is a second one", files[1]));
+  }
+  line.experiment = files.front();
+  return line;
+}
+
+std::string help_text() {
+  std::ostringstream text;
+  text << "Usage: reno-run FILE.toml [options]\n"
+          "\n"
+          "Improves images of a one-step text-to-image generator by optimising their initial noise.\n"
+          "\n"
+          "  reno-run configs/quickstart.toml                  run an experiment\n"
+          "  reno-run my.toml --set run.prompt=\"a red fox\"     with another prompt\n"
+          "  reno-run my.toml --set reward.hpsv2.weight=2 --set optimizer.lr=10\n"
+          "  reno-run my.toml --dry-run                        check it first\n"
+          "  reno-run --list                                   what generators, rewards, optimizers there "
+          "are\n"
+          "  reno-run --describe hpsv2                         the options of one of them\n"
+          "  reno-run --describe run                           the keys of the section [run]\n"
+          "\n"
+          "The smallest experiment:\n"
+          "\n"
+          "  [generator]\n"
+          "  plugin = \"sd-turbo\"\n"
+          "  [[reward]]\n"
+          "  plugin = \"hpsv2\"\n"
+          "\n"
+       << visible_options()
+       << "\n"
+          "Exit status: 0 done, 2 bad usage or experiment file, 3 a plugin or weights cannot be loaded,\n"
+          "4 the run failed, 130 interrupted (continue with --resume).\n";
+  return text.str();
+}
+
+}  // namespace reno

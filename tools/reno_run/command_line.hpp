@@ -1,0 +1,33 @@
+// The command line of `reno-run` as plain data.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace reno {
+
+/// What `reno-run` is asked to do.
+enum class Action { run, help, version, list, describe, reference };
+
+struct CommandLine {
+  Action action = Action::run;
+  std::filesystem::path experiment;            ///< of a run
+  std::vector<std::string> overrides;          ///< of a run, "section.key=value" each, `--output` last
+  std::string described;                       ///< of describe: a component or a section
+  std::vector<std::filesystem::path> plugins;  ///< directories of `--plugin-dir`
+  bool dry_run = false;
+  bool resume = false;
+  bool overwrite = false;
+  bool quiet = false;
+  bool verbose = false;
+};
+
+/// `arguments` are those behind the program's name. Throws ConfigurationError with one sentence.
+CommandLine parse_command_line(const std::vector<std::string>& arguments);
+
+/// What `--help` prints.
+std::string help_text();
+
+}  // namespace reno
