@@ -12,14 +12,11 @@ fail() {
   exit 1
 }
 
-# Shows the progress count of a running build, where somebody is watching.
+# Shows the progress count of the build that writes this log, for somebody who is watching.
 watch_progress() {
-  local pid=$1 log=$2
-  while kill -0 "$pid" 2>/dev/null; do
-    printf '\r\033[K  %s' "$(grep -aoE '^\[[0-9]+/[0-9]+\] .*' "$log" 2>/dev/null | tail -n 1 | cut -c1-"$((${COLUMNS:-80} - 4))")"
-    sleep 1
+  while sleep 1 && kill -0 $$ 2>/dev/null; do
+    printf '\r\033[K  %s' "$(grep -aoE '^\[[0-9]+/[0-9]+\] .*' "$1" 2>/dev/null | tail -n 1 | cut -c1-"$((${COLUMNS:-80} - 4))")"
   done
-  printf '\r\033[K'
 }
 
 # The lines of a log that say what went wrong, else its end.
@@ -30,14 +27,22 @@ excerpt() {
 }
 
 # step <log name> <what it does> <command>…: runs the command; when it fails, shows why and stops.
+# Errors inside a function are not noticed here by themselves: chain its commands with &&.
 step() {
   local log=$logs/$1.log what=$2 start=$SECONDS status=0
   shift 2
   printf '%s …\n' "$what"
-  "$@" >"$log" 2>&1 &
-  local pid=$!
-  if [[ -t 1 ]]; then watch_progress "$pid" "$log"; fi
-  wait "$pid" || status=$?
+  local watcher=
+  if [[ -t 1 ]]; then
+    watch_progress "$log" &
+    watcher=$!
+  fi
+  "$@" >"$log" 2>&1 || status=$?
+  if [[ $watcher ]]; then
+    kill "$watcher"
+    wait "$watcher" 2>/dev/null || true
+    printf '\r\033[K'
+  fi
   if ((status != 0)); then
     excerpt "$log" >&2
     fail "" "Failed: $what (exit status $status). The whole log: $log"

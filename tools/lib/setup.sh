@@ -4,6 +4,7 @@
 
 python=${PYTHON:-python3}
 venv=$build/venv
+conan_version='conan>=2.20,<3'
 export CONAN_HOME=${RENO_CONAN_HOME:-$build/conan}
 
 have_gpu() { [[ -e /dev/nvidiactl ]]; }
@@ -17,12 +18,14 @@ wants_cuda() {
   esac
 }
 
+venv_fingerprint() { echo "$("$python" --version) $conan_version"; }
+
 # What the installed dependencies depend on; when it changes, they are looked at again.
 fingerprint() {
   {
-    sha256sum conan/conanfile.py conan/profiles/* conan/recipes/*/config.yml conan/recipes/*/all/*.py tools/lib/setup.sh
-    "$python" --version
-    echo "cuda=$cuda conan=$CONAN_HOME root=$root"
+    sha256sum conan/conanfile.py conan/profiles/* conan/recipes/*/config.yml conan/recipes/*/all/*.py
+    venv_fingerprint
+    echo "cuda=$cuda home=$CONAN_HOME root=$root"
   } | sha256sum | cut -d' ' -f1
 }
 
@@ -35,7 +38,14 @@ dependencies_in_place() {
 }
 
 make_venv() {
-  "$python" -m venv --clear "$venv" && "$venv/bin/python" -m pip install --quiet --disable-pip-version-check 'conan>=2.20,<3'
+  "$python" -m venv --clear "$venv" &&
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir "$conan_version" &&
+    venv_fingerprint >"$venv/fingerprint"
+}
+
+# What an earlier recipe made is gigabytes that nobody uses. A shared Conan home is left alone.
+remove_old_libtorch() {
+  [[ $CONAN_HOME != "$build"/* ]] || "$venv/bin/conan" remove --confirm 'libtorch/*#!latest'
 }
 
 conan_install() {
@@ -46,16 +56,14 @@ conan_install() {
     manager=install sudo=True
   fi
   rm -rf "$build/deps"
-  "$conan" remote add reno "$root/conan" -t local-recipes-index --force
-  DEBIAN_FRONTEND=noninteractive "$conan" install conan \
-    --remote reno --update --build missing --output-folder "$build/deps" \
-    --profile:all conan/profiles/debian-12 \
-    --options "libtorch/*:cuda=$cuda" \
-    --conf "tools.system.package_manager:mode=$manager" \
-    --conf "tools.system.package_manager:sudo=$sudo"
-  if [[ $CONAN_HOME == "$build"/* ]]; then  # what an earlier recipe made is gigabytes that nobody uses
-    "$conan" remove --confirm 'libtorch/*#!latest'
-  fi
+  "$conan" remote add reno "$root/conan" -t local-recipes-index --force &&
+    DEBIAN_FRONTEND=noninteractive "$conan" install conan \
+      --remote reno --update --build missing --output-folder "$build/deps" \
+      --profile:all conan/profiles/debian-12 \
+      --options "libtorch/*:cuda=$cuda" \
+      --conf "tools.system.package_manager:mode=$manager" \
+      --conf "tools.system.package_manager:sudo=$sudo" &&
+    remove_old_libtorch
 }
 
 cuda=$(wants_cuda)
@@ -63,10 +71,13 @@ wanted=$(fingerprint)
 if dependencies_in_place "$wanted"; then
   echo "Dependencies are in place."
 else
-  "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ||
-    fail "Python 3.10 or newer is needed as '$python' (set PYTHON to use another): apt install python3 python3-venv"
-  "$python" -c 'import ensurepip' 2>/dev/null || fail "Python's venv is missing: apt install python3-venv"
-  step venv "Installing the Conan client into build/venv" make_venv
-  step conan "Installing dependencies: Debian packages, and LibTorch (0.5 GB download; 3 GB with CUDA)" conan_install
+  if [[ ! -f $venv/fingerprint || $(<"$venv/fingerprint") != $(venv_fingerprint) ]]; then
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ||
+      fail "Python 3.10 or newer is needed as '$python' (PYTHON=<another> chooses): apt-get install python3 python3-venv"
+    "$python" -c 'import ensurepip' 2>/dev/null || fail "Python's venv is missing: apt-get install python3-venv"
+    step venv "Installing the Conan client into build/venv" make_venv
+  fi
+  if [[ $cuda == True ]]; then size="3 GB"; else size="0.5 GB"; fi
+  step conan "Installing dependencies: Debian packages, and LibTorch ($size to download)" conan_install
   echo "$wanted" >"$build/deps/fingerprint"
 fi
