@@ -3,57 +3,33 @@
 
 #include <catch2/catch.hpp>
 #include <cmath>
-#include <cstdio>
-#include <filesystem>
 #include <string>
-#include <vector>
 
-#include "reno/io/safetensors.hpp"
 #include "reno/regularizer.hpp"
+#include "support/golden.hpp"
 
 namespace {
 
 using reno::regularize;
 
+double largest_difference(const at::Tensor& a, const at::Tensor& b) {
+  return reno::test::deviation(a, b, reno::test::Measure::absolute);
+}
+
 constexpr double weight = 0.01;
 
-double largest_difference(const at::Tensor& a, const at::Tensor& b) {
-  return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
-}
-
-std::vector<std::filesystem::path> golden_folders() {
-  std::vector<std::filesystem::path> folders = {RENO_TEST_DATA "/goldens/a/rewards/optimizers"};
-  const std::filesystem::path more = RENO_SOURCE_DIR "/../shared/goldens/b/rewards/optimizers";
-  if (std::filesystem::exists(more)) {
-    folders.push_back(more);
-  } else {
-    WARN("skipped: the reference numbers of preset b are not here");
-  }
-  return folders;
-}
-
 TEST_CASE("regulariser: value and gradient agree with the reference", "[regularizer]") {
-  for (const auto& folder : golden_folders()) {
-    const reno::SafetensorsFile golden(folder / "golden.safetensors");
+  for (const auto& golden : reno::test::goldens("rewards/optimizers")) {
     for (const std::string reg : {"reg0", "reg1", "reg2", "reg4", "reg5", "reg6", "reg7"}) {
-      const at::Tensor z = golden.read(reg + ".z");
-      const auto result = regularize(z, weight);
-      const double value = golden.read(reg + ".value").item<double>();
-      const double value_error = std::abs(result.value[0].item<double>() - value) / std::abs(value);
-      const double gradient_error = largest_difference(result.gradient, golden.read(reg + ".grad"));
-      std::printf("%s %s: value %.1e relative, gradient %.1e\n",
-                  folder.parent_path().parent_path().filename().c_str(), reg.c_str(), value_error,
-                  gradient_error);
-      INFO(folder.string() << " " << reg);
-      CHECK(value_error < 2e-6);
-      CHECK(gradient_error < 1e-7);
-      CHECK(result.norm[0].item<double>() == Approx(golden.read(reg + ".norm").item<double>()).epsilon(1e-6));
-      CHECK(result.gradient.sizes() == z.sizes());
+      INFO(golden.name << " " << reg);
+      const auto result = regularize(golden[reg + ".z"], weight);
+      reno::test::check_to_largest("regulariser, norm", result.norm[0], golden[reg + ".norm"], 1e-6);
+      reno::test::check_to_largest("regulariser, value", result.value[0], golden[reg + ".value"], 2e-6);
+      reno::test::check_absolute("regulariser, gradient", result.gradient, golden[reg + ".grad"], 1e-7);
     }
     // The reference takes one norm over this batch of two; here each image has its own.
-    const auto batch = regularize(golden.read("reg3.z"), weight);
-    CHECK(batch.norm.square().sum().sqrt().item<double>() ==
-          Approx(golden.read("reg3.norm").item<double>()).epsilon(1e-6));
+    const at::Tensor norms = regularize(golden["reg3.z"], weight).norm;
+    reno::test::check_to_largest("regulariser, norm", norms.square().sum().sqrt(), golden["reg3.norm"], 1e-6);
   }
 }
 
