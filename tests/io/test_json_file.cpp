@@ -33,10 +33,11 @@ TEST_CASE("Names are quoted for messages without control characters and without 
 
 TEST_CASE("JSON is read strictly") {
   CHECK(parse_json(R"({"a": [1, 2.5, "x"], "b": {"a": null}})", "a.json")["b"]["a"].is_null());
-  CHECK(failure("") == "a.json: is not valid JSON: syntax error at byte 1");
-  CHECK(failure("{\"a\": }") == "a.json: is not valid JSON: syntax error at byte 7");
-  CHECK(failure("{\"a\": 1} x") == "a.json: is not valid JSON: syntax error at byte 10");
-  CHECK(failure("{\"\xff\": 1}") == "a.json: is not valid JSON: syntax error at byte 3");
+  CHECK(failure("") == "a.json:1:1: is not valid JSON: syntax error");
+  CHECK(failure("{\"a\": }") == "a.json:1:7: is not valid JSON: syntax error");
+  CHECK(failure("{\"a\": 1} x") == "a.json:1:10: is not valid JSON: syntax error");
+  CHECK(failure("{\"\xff\": 1}") == "a.json:1:3: is not valid JSON: syntax error");
+  CHECK(failure("{\"a\": 1,\n \"b\": x}") == "a.json:2:7: is not valid JSON: syntax error");
   CHECK(failure(R"({"a": 1, "b": {"a": 2}, "a": 3})") == R"(a.json: key "a" appears twice)");
   CHECK(failure(R"([{"a": 1}, {"a": 2}])") == "no error");
   CHECK(failure("[1e999]").find("a.json: is not valid JSON") == 0);
