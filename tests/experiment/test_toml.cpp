@@ -261,8 +261,8 @@ TEST_CASE("All problems are reported together, in the order of the file") {
         "run.toml:5:1: unknown key 'tilde', did you mean 'tiled'?\n"
         "run.toml:8:10: reward.weight = -1 is outside [0, inf)\n"
         "run.toml:9:2: unknown section [nois], did you mean [noise]?\n"
-        "--set run.bach=1: unknown key 'bach', did you mean 'batch'?\n"
-        "--set run.batch=0: run.batch = 0 is outside [1, inf)");
+        "--set run.batch=0: run.batch = 0 is outside [1, inf)\n"
+        "--set run.bach=1: unknown key 'bach', did you mean 'batch'?");
 }
 
 TEST_CASE("What is not TOML is reported where it ends") {

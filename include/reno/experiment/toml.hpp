@@ -106,7 +106,7 @@ inline std::filesystem::path default_output(const Experiment& experiment) {
 /// ConfigurationError with a line for each problem.
 inline Experiment parse_experiment(std::string_view text, const std::filesystem::path& file,
                                    const Registry& registry, const std::vector<std::string>& overrides = {}) {
-  Problems problems(file.string());
+  Problems problems(file.string(), overrides);
   toml::table root;
   try {
     if (text.size() > detail::largest_experiment) {

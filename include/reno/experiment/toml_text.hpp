@@ -81,17 +81,22 @@ inline std::string override_source(const std::string& text) { return "--set " + 
 /// All that is wrong with one experiment file and the overrides (`--set`) that were put on top of it.
 class Problems {
  public:
-  explicit Problems(std::string file) : file_(std::move(file)) {}
+  explicit Problems(std::string file, std::vector<std::string> overrides = {})
+      : file_(std::move(file)), overrides_(std::move(overrides)) {
+    std::ranges::transform(overrides_, overrides_.begin(), override_source);
+  }
 
   /// At a key or a value; what an override brought is named by the override.
   void add(const toml::source_region& where, const std::string& what) {
     if (where.path == nullptr) {
       add(what);
-    } else if (*where.path != file_) {
-      list_.push_back({2, {}, fmt::format("{}: {}", *where.path, what)});
-    } else {
+    } else if (*where.path == file_) {
       list_.push_back(
           {0, where.begin, fmt::format("{}:{}:{}: {}", file_, where.begin.line, where.begin.column, what)});
+    } else {
+      const auto index = std::ranges::find(overrides_, *where.path) - overrides_.begin();
+      list_.push_back(
+          {2, {static_cast<toml::source_index>(index), 0}, fmt::format("{}: {}", *where.path, what)});
     }
   }
 
@@ -123,6 +128,7 @@ class Problems {
   };
 
   std::string file_;
+  std::vector<std::string> overrides_;
   std::vector<Problem> list_;
 };
 
