@@ -207,14 +207,17 @@ struct CLIPModel {
   Linear text_projection, visual_projection;
   at::Tensor logit_scale;  ///< scalar, log of the factor of the cosine, float32 or wider
 
-  CLIPModel(const Weights& w, const CLIPConfig& config)
-      : text_model(w, config.text_config),
-        vision_model(w, config.vision_config),
-        text_projection(w / "text_projection", config.text_config.hidden_size, config.projection_dim,
+  /// The two towers from scopes of their own, so that they can be on different devices.
+  CLIPModel(const Weights& text, const Weights& vision, const CLIPConfig& config)
+      : text_model(text, config.text_config),
+        vision_model(vision, config.vision_config),
+        text_projection(text / "text_projection", config.text_config.hidden_size, config.projection_dim,
                         Bias::no),
-        visual_projection(w / "visual_projection", config.vision_config.hidden_size, config.projection_dim,
-                          Bias::no),
-        logit_scale(w.as(w.dtype() == at::kDouble ? at::kDouble : at::kFloat).get("logit_scale", {})) {}
+        visual_projection(vision / "visual_projection", config.vision_config.hidden_size,
+                          config.projection_dim, Bias::no),
+        logit_scale(
+            vision.as(vision.dtype() == at::kDouble ? at::kDouble : at::kFloat).get("logit_scale", {})) {}
+  CLIPModel(const Weights& w, const CLIPConfig& config) : CLIPModel(w, w, config) {}
 
   /// (N, projection_dim), not normalised.
   at::Tensor get_text_features(const TokenIds& ids) const { return text_projection(text_model(ids).pooled); }

@@ -1,0 +1,47 @@
+// CLIPScore and PickScore differ in weights and constants alone, so they are tested alike.
+#pragma once
+
+#include "plugins/reward_checks.hpp"
+#include "reno/nn/clip_files.hpp"
+#include "support/manifests.hpp"
+
+namespace reno::test {
+
+template <class R>
+R open_from(const std::filesystem::path& folder, const Context& context) {
+  typename R::Options options;
+  options.weights = folder;
+  return R(options, context);
+}
+
+inline std::filesystem::path repository_golden(const std::string& name) {
+  return std::filesystem::path(RENO_TEST_DATA) / "goldens/a/rewards" / name;
+}
+
+template <class R>
+void check_against_transformers(const std::string& name) {
+  for (const auto& golden : goldens("rewards/" + name)) {
+    const LoggedContext context;
+    auto reward = open_from<R>(golden.folder, context);
+    CHECK(context.logged().empty());
+    check_golden(name, reward, golden, {.loss = 3e-4}, mean_over_pairs<R>);
+    const auto tokenizer = ClipTokenizer::from_directory(golden.folder, ClipTextStyle::transformers_fast);
+    for (const auto& golden_case : golden.json["cases"]) {
+      const auto ids = golden[fmt::format("case{}.input_ids", golden_case["case"].get<int>())];
+      std::vector<Tokens> batch;
+      for (const auto& prompt : prompts_of(golden_case))
+        batch.push_back(tokenizer.encode(prompt, Padding::none));
+      pad_to_longest(batch, tokenizer.pad_id());
+      for (std::int64_t i = 0; i < ids.size(0); ++i)
+        CHECK(at::equal(at::tensor(batch[static_cast<std::size_t>(i)].ids, at::kLong), ids[i]));
+    }
+  }
+}
+
+inline void check_published_shapes(const std::string& name) {
+  check_manifest("reward." + name, [](const Weights& w, const Config& config) {
+    return nn::CLIPModel(w, nn::CLIPConfig(config));
+  });
+}
+
+}  // namespace reno::test

@@ -1,0 +1,161 @@
+// What is checked of every reward plugin: the numbers of the Python libraries, and the contract of
+// reno/concepts.hpp (images are independent, gradients are right, dtypes and devices are kept).
+#pragma once
+
+#include <ATen/ATen.h>
+#include <spdlog/sinks/ostream_sink.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <catch2/catch.hpp>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "reno/concepts.hpp"
+#include "reno/context.hpp"
+#include "reno/nn/meta_kernels.hpp"
+#include "support/golden.hpp"
+
+namespace reno::test {
+
+/// A context whose log is kept.
+struct LoggedContext : Context {
+  std::shared_ptr<std::ostringstream> text = std::make_shared<std::ostringstream>();
+
+  explicit LoggedContext(at::ScalarType dtype_ = at::kFloat, at::Device device_ = at::kCPU) {
+    dtype = dtype_;
+    device = device_;
+    log = std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::ostream_sink_st>(*text));
+    log->set_pattern("%l: %v");
+  }
+  std::string logged() const { return text->str(); }
+};
+
+inline Prompts prompts_of(const nlohmann::json& golden_case) {
+  const auto& prompt = golden_case["prompt"];
+  return prompt.is_string() ? Prompts{prompt.get<std::string>()} : prompt.get<Prompts>();
+}
+
+/// Mean score of all images with all prompts, the mean of their matrix, as the published losses take it.
+template <Reward R>
+at::Tensor mean_over_pairs(R& reward, const at::Tensor& pixels, const Prompts& prompts) {
+  std::vector<at::Tensor> scores;
+  for (const auto& prompt : prompts) {
+    const Prompts same(static_cast<std::size_t>(pixels.size(0)), prompt);
+    scores.push_back(reward.score(pixels, reward.encode(same)));
+  }
+  return at::stack(scores).mean();
+}
+
+struct Tolerances {
+  double loss;
+  double gradient = 1e-4;  ///< relative 2-norm
+};
+
+/// Losses and gradients of every stored case. `objective(reward, pixels, prompts)` is the mean score that the
+/// loss is made of.
+template <Reward R, class Objective>
+void check_golden(const std::string& name, R& reward, const Golden& golden, const Tolerances& tolerances,
+                  Objective objective) {
+  int compared = 0;
+  for (const auto& golden_case : golden.json["cases"]) {
+    const auto key = fmt::format("case{}.", golden_case["case"].get<int>());
+    const auto image_name = fmt::format("image{}", golden_case["image"].get<int>());
+    INFO(golden.preset << " " << key);
+    if (!golden.has(image_name)) continue;
+    const auto image = golden[image_name].clone().requires_grad_(true);
+    auto pixels = preprocess(image, reward.preprocess());
+    pixels.retain_grad();
+    const auto loss = R::ceiling - objective(reward, pixels, prompts_of(golden_case));
+    check_close(name + " loss", loss, golden[key + "loss"], Measure::absolute, tolerances.loss);
+    if (golden.has(key + "grad_image")) {
+      torch::autograd::backward({loss});
+      check_close(name + " grad_image", image.grad(), golden[key + "grad_image"], Measure::relative_norm,
+                  tolerances.gradient);
+    }
+    if (golden.has(key + "grad_pixel_values")) {
+      const auto thinned = pixels.grad().slice(2, 0, std::nullopt, 4).slice(3, 0, std::nullopt, 4);
+      check_close(name + " grad_pixel_values", thinned, golden[key + "grad_pixel_values"],
+                  Measure::relative_norm, tolerances.gradient);
+    }
+    if (golden.has(key + "pixel_values"))
+      check_close(name + " pixel_values", pixels, golden[key + "pixel_values"], Measure::absolute, 2e-6);
+    ++compared;
+  }
+  CHECK(compared >= 1);
+}
+
+inline at::Tensor test_pixels(std::int64_t count, const Preprocess& spec) {
+  at::manual_seed(0);
+  return at::randn({count, 3, spec.size, spec.size}, at::TensorOptions(at::kDouble));
+}
+
+/// score i depends on pixels i and prompt i only. `make(context)` builds the reward.
+template <class Make>
+void check_batch(Make make) {
+  const LoggedContext context(at::kDouble);
+  auto reward = make(context);
+  const Prompts prompts = {"a red dog", "", "a photo of an astronaut riding a horse on mars"};
+  const auto pixels = test_pixels(3, reward.preprocess());
+  const auto scores = reward.score(pixels, reward.encode(prompts));
+  REQUIRE(scores.sizes() == at::IntArrayRef{3});
+  for (int i = 0; i < 3; ++i) {
+    const auto alone =
+        reward.score(pixels.narrow(0, i, 1), reward.encode({prompts[static_cast<std::size_t>(i)]}));
+    CHECK(alone.item<double>() == Approx(scores[i].item<double>()).epsilon(1e-9));
+  }
+}
+
+/// The directional derivative in float64 against a central difference.
+template <class Make>
+void check_gradient(Make make) {
+  const LoggedContext context(at::kDouble);
+  auto reward = make(context);
+  auto pixels = test_pixels(2, reward.preprocess()).requires_grad_(true);
+  const auto features = reward.encode({"a red dog", "a green cat"});
+  CHECK(reward.score(pixels.detach(), features).requires_grad() == false);  // nothing else wants a gradient
+  torch::autograd::backward({reward.score(pixels, features).sum()});
+  const auto direction = at::randn_like(pixels);
+  const double step = 1e-4;
+  const auto at_distance = [&](double distance) {
+    return reward.score(pixels.detach() + distance * direction, features).sum().template item<double>();
+  };
+  const double difference = (at_distance(step) - at_distance(-step)) / (2 * step);
+  const double slope = (pixels.grad() * direction).sum().item<double>();
+  CHECK(slope == Approx(difference).epsilon(1e-5));
+}
+
+/// Half precision comes near float64, scores are in the master dtype, and a dry run gives the same shapes.
+template <class Make>
+void check_dtypes_and_devices(Make make, double bfloat16_tolerance) {
+  register_meta_kernels();
+  const Prompts prompts = {"a red dog", "a green cat in a hat"};
+  const LoggedContext precise(at::kDouble);
+  auto reference = make(precise);
+  const auto pixels = test_pixels(2, reference.preprocess());
+  const auto expected = reference.score(pixels, reference.encode(prompts));
+  CHECK(expected.scalar_type() == at::kDouble);
+  for (const auto dtype : {at::kFloat, at::kHalf, at::kBFloat16}) {
+    const LoggedContext context(dtype);
+    INFO(toString(dtype));
+    auto reward = make(context);
+    const auto scores = reward.score(pixels.to(dtype), reward.encode(prompts));
+    CHECK(scores.scalar_type() == at::kFloat);
+    const double tolerance = dtype == at::kFloat  ? bfloat16_tolerance / 1e3
+                             : dtype == at::kHalf ? bfloat16_tolerance / 5
+                                                  : bfloat16_tolerance;
+    CHECK(deviation(scores, expected, Measure::absolute) < tolerance);
+
+    const LoggedContext rehearsal(dtype, at::kMeta);
+    auto shadow = make(rehearsal);
+    auto shapes = pixels.to(rehearsal.device, dtype).requires_grad_(true);
+    const auto shadow_scores = shadow.score(shapes, shadow.encode(prompts));
+    CHECK(shadow_scores.is_meta());
+    CHECK(shadow_scores.sizes() == scores.sizes());
+    CHECK(shadow_scores.scalar_type() == scores.scalar_type());
+    torch::autograd::backward({shadow_scores.sum()});
+    CHECK(shapes.grad().sizes() == pixels.sizes());
+  }
+}
+
+}  // namespace reno::test

@@ -1,0 +1,75 @@
+#include "../../plugins/rewards/clip_score/clip_score.hpp"
+#include "plugins/clip_similarity_checks.hpp"
+#include "reno/registry.hpp"
+
+using reno::ClipScore;
+using namespace reno::test;
+
+static_assert(reno::Reward<ClipScore>);
+
+namespace {
+ClipScore tiny(const reno::Context& context) {
+  return open_from<ClipScore>(repository_golden("clip"), context);
+}
+}  // namespace
+
+TEST_CASE("clip-score agrees with transformers: ids, losses and gradients") {
+  check_against_transformers<ClipScore>("clip");
+}
+
+TEST_CASE("clip-score: images of a batch are independent") { check_batch(tiny); }
+
+TEST_CASE("clip-score: the gradient agrees with finite differences") { check_gradient(tiny); }
+
+TEST_CASE("clip-score keeps dtypes and devices") { check_dtypes_and_devices(tiny, 2.0); }
+
+TEST_CASE("clip-score asks for what the published checkpoint has") { check_published_shapes("clip"); }
+
+TEST_CASE("clip-score scores with the shapes world's weights") {
+  const LoggedContext context;
+  const auto reward = open_from<ClipScore>(RENO_SOURCE_DIR "/examples/shapes/rewards/clip", context);
+  const auto features = reward.encode({"a photo of a red circle", "a photo of a blue square"});
+  const auto scores = reward.score(test_pixels(2, reward.preprocess()).to(at::kFloat), features);
+  CHECK(scores.isfinite().all().item<bool>());
+  CHECK(scores.abs().max().item<float>() <= 20);  // |cosine| <= 1, times the model's factor
+}
+
+TEST_CASE("clip-score registers with its published constants") {
+  reno::Registry registry;
+  registry.add<ClipScore>("clip-score", "");
+  const auto& entry = registry.rewards.at("clip-score");
+  CHECK(entry.default_weight == 0.01);
+  const auto options = entry.options();
+  REQUIRE(options.fields().size() == 3);
+  CHECK(options.fields()[0].key == "weights");
+  CHECK(std::get<std::string>(options.fields()[0].get()) == "laion/CLIP-ViT-H-14-laion2B-s32B-b79K");
+  CHECK(ClipScore::ceiling == 100.0);
+}
+
+TEST_CASE("clip-score warns of a prompt that is too long and names what is missing") {
+  const LoggedContext context;
+  const auto reward = tiny(context);
+  std::string prompt = "cat";
+  for (int i = 1; i < 80; ++i) prompt += " cat";
+  reward.encode({prompt});
+  CHECK(context.logged() ==
+        "warning: clip-score: the text encoder reads 75 tokens; the last 5 of this prompt are "
+        "cut off: " +
+            prompt + "\n");
+
+  ClipScore::Options options;
+  options.weights = repository_golden("clip");
+  options.tokenizer = "/nonexistent/tokenizer";
+  CHECK_THROWS_AS(ClipScore(options, context), reno::LoadError);
+  options.tokenizer = repository_golden("preprocess");
+  CHECK_THROWS_AS(ClipScore(options, context), reno::LoadError);
+}
+
+TEST_CASE("clip-score in lean mode scores the same") {
+  LoggedContext context;
+  context.memory = reno::MemoryMode::lean;
+  const auto reward = tiny(context);
+  const auto other = tiny(LoggedContext());
+  const auto pixels = test_pixels(1, reward.preprocess()).to(at::kFloat);
+  CHECK(at::equal(reward.score(pixels, reward.encode({"a"})), other.score(pixels, other.encode({"a"}))));
+}
