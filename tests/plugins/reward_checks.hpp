@@ -96,11 +96,11 @@ void check_batch(Make make) {
   const LoggedContext context(at::kDouble);
   auto reward = make(context);
   const Prompts prompts = {"a red dog", "", "a photo of an astronaut riding a horse on mars"};
-  const auto pixels = test_pixels(3, reward.preprocess());
-  const auto scores = reward.score(pixels, reward.encode(prompts));
+  const at::Tensor pixels = test_pixels(3, reward.preprocess());
+  const at::Tensor scores = reward.score(pixels, reward.encode(prompts));
   REQUIRE(scores.sizes() == at::IntArrayRef{3});
   for (int i = 0; i < 3; ++i) {
-    const auto alone =
+    const at::Tensor alone =
         reward.score(pixels.narrow(0, i, 1), reward.encode({prompts[static_cast<std::size_t>(i)]}));
     CHECK(alone.item<double>() == Approx(scores[i].item<double>()).epsilon(1e-9));
   }
@@ -111,14 +111,15 @@ template <class Make>
 void check_gradient(Make make) {
   const LoggedContext context(at::kDouble);
   auto reward = make(context);
-  auto pixels = test_pixels(2, reward.preprocess()).requires_grad_(true);
+  at::Tensor pixels = test_pixels(2, reward.preprocess()).requires_grad_(true);
   const auto features = reward.encode({"a red dog", "a green cat"});
   CHECK(reward.score(pixels.detach(), features).requires_grad() == false);  // nothing else wants a gradient
   torch::autograd::backward({reward.score(pixels, features).sum()});
-  const auto direction = at::randn_like(pixels);
+  const at::Tensor direction = at::randn_like(pixels);
   const double step = 1e-4;
   const auto at_distance = [&](double distance) {
-    return reward.score(pixels.detach() + distance * direction, features).sum().template item<double>();
+    const at::Tensor score = reward.score(pixels.detach() + distance * direction, features).sum();
+    return score.item<double>();
   };
   const double difference = (at_distance(step) - at_distance(-step)) / (2 * step);
   const double slope = (pixels.grad() * direction).sum().item<double>();
@@ -132,14 +133,14 @@ void check_dtypes_and_devices(Make make, double bfloat16_tolerance) {
   const Prompts prompts = {"a red dog", "a green cat in a hat"};
   const LoggedContext precise(at::kDouble);
   auto reference = make(precise);
-  const auto pixels = test_pixels(2, reference.preprocess());
+  const at::Tensor pixels = test_pixels(2, reference.preprocess());
   const auto expected = reference.score(pixels, reference.encode(prompts));
   CHECK(expected.scalar_type() == at::kDouble);
   for (const auto dtype : {at::kFloat, at::kHalf, at::kBFloat16}) {
     const LoggedContext context(dtype);
     INFO(toString(dtype));
     auto reward = make(context);
-    const auto scores = reward.score(pixels.to(dtype), reward.encode(prompts));
+    const at::Tensor scores = reward.score(pixels.to(dtype), reward.encode(prompts));
     CHECK(scores.scalar_type() == at::kFloat);
     const double tolerance = dtype == at::kFloat  ? bfloat16_tolerance / 1e3
                              : dtype == at::kHalf ? bfloat16_tolerance / 5

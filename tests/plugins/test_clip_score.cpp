@@ -49,11 +49,11 @@ TEST_CASE("clip-score registers with its published constants") {
 TEST_CASE("clip-score warns of a prompt that is too long and names what is missing") {
   const LoggedContext context;
   const auto reward = tiny(context);
-  std::string prompt = "cat";
+  std::string prompt = "cat";  // two tokens in this vocabulary
   for (int i = 1; i < 80; ++i) prompt += " cat";
   reward.encode({prompt});
   CHECK(context.logged() ==
-        "warning: clip-score: the text encoder reads 75 tokens; the last 5 of this prompt are "
+        "warning: clip-score: the text encoder reads 75 tokens; the last 85 of this prompt are "
         "cut off: " +
             prompt + "\n");
 
