@@ -1,6 +1,6 @@
-// Reference numbers of the Python libraries: where they lie, how they are read and compared. Preset a is in the
-// repository, cut down; the complete presets a and b may lie beside the checkout (../shared/goldens), and tests
-// then run over them too. The largest deviation of each quantity is printed when the program ends.
+// Reference numbers of the Python libraries: where they lie, how they are read and compared. Preset a is in
+// the repository, cut down; the complete presets a and b may lie beside the checkout (../shared/goldens), and
+// tests then run over them too. The largest deviation of each quantity is printed when the program ends.
 #pragma once
 
 #include <ATen/ATen.h>

@@ -17,6 +17,12 @@
 
 namespace reno::test {
 
+/// The names and shapes of a manifest in this repository.
+inline TensorShapes manifest_shapes(const std::string& name) {
+  const auto file = std::filesystem::path(RENO_TEST_DATA) / "manifests" / (name + ".manifest.json");
+  return nlohmann::json::parse(std::ifstream(file)).at("parameters").get<TensorShapes>();
+}
+
 /// Builds the network by `build(Weights, Config)` and compares every name and shape. A manifest outside this
 /// repository is looked for beside it; `skip` has the prefixes of names that the network leaves alone.
 template <class Build>

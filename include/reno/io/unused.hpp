@@ -14,16 +14,22 @@
 
 namespace reno {
 
-/// The tensors that none of the scopes of one checkpoint used, without `position_ids`, which old versions of
-/// transformers stored although it is a constant.
-inline std::vector<std::string> unused_tensors(const std::vector<Weights>& scopes) {
+/// The tensors that none of the scopes of one checkpoint used, without those below `harmless` prefixes and
+/// without `position_ids`, which old versions of transformers stored although it is a constant.
+inline std::vector<std::string> unused_tensors(const std::vector<Weights>& scopes,
+                                               const std::vector<std::string>& harmless = {}) {
   std::vector<std::string> unused = scopes.at(0).unused();
   for (const auto& scope : scopes) {
     const auto others = scope.unused();
     std::erase_if(unused, [&](const auto& name) {
-      return std::find(others.begin(), others.end(), name) == others.end() || name.ends_with("position_ids");
+      return std::find(others.begin(), others.end(), name) == others.end();
     });
   }
+  std::erase_if(unused, [&](const auto& name) {
+    return name.ends_with("position_ids") ||
+           std::any_of(harmless.begin(), harmless.end(),
+                       [&](const auto& prefix) { return name.starts_with(prefix); });
+  });
   return unused;
 }
 

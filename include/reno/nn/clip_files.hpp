@@ -14,6 +14,7 @@
 #include "reno/nn/clip_config.hpp"
 #include "reno/nn/clip_similarity.hpp"
 #include "reno/text/clip_tokenizer.hpp"
+#include "reno/text/find_tokenizer.hpp"
 
 namespace reno::nn {
 
@@ -38,14 +39,8 @@ inline ClipSimilarity::Parts open_clip_model(const std::string& name, const Clip
   std::error_code none;
   const auto weights = resolve_checkpoint(files.weights.string(), context.search_paths);
   const auto directory = fs::is_regular_file(weights, none) ? weights.parent_path() : weights;
-  const bool has_tokenizer =
-      fs::exists(directory / "vocab.json", none) || fs::exists(directory / "tokenizer.json", none);
-  auto tokenizer = directory;
-  if (files.tokenizer || !has_tokenizer) {
-    const auto wanted = files.tokenizer ? files.tokenizer->string() : published_tokenizer;
-    tokenizer = resolve_checkpoint(wanted, context.search_paths);
-    context.log->info("{}: the tokenizer is that of {}", name, wanted);
-  }
+  const auto tokenizer = find_tokenizer(
+      name, {files.tokenizer, directory, {"vocab.json", "tokenizer.json"}, published_tokenizer}, context);
   return {.name = name,
           .source = open_checkpoint(weights, "model", files.variant),
           .config = CLIPConfig(Config::read(directory / "config.json")),

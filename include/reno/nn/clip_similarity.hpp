@@ -7,7 +7,6 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/exp.h>
-#include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/sum.h>
 
 #include <algorithm>
@@ -22,15 +21,11 @@
 #include "reno/image/preprocess.hpp"
 #include "reno/io/unused.hpp"
 #include "reno/nn/clip.hpp"
+#include "reno/nn/normalize.hpp"
 #include "reno/nn/offload.hpp"
 #include "reno/text/clip_tokenizer.hpp"
 
 namespace reno::nn {
-
-/// x / |x| over the last dimension.
-inline at::Tensor normalize(const at::Tensor& x) {
-  return x / at::linalg_vector_norm(x, 2, at::IntArrayRef{-1}, /*keepdim=*/true);
-}
 
 /// All but name, ceiling and weight of a reward.
 class ClipSimilarity {
