@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "reno/nn/meta_kernels.hpp"
 #include "reno/run/context.hpp"
 #include "reno/run/memory.hpp"
 #include "reno/run/prompts.hpp"
@@ -20,6 +21,7 @@ struct MemoryEstimate {
 /// context: as for the run itself; its device is replaced. Throws what the run would throw while loading. For
 /// programs only: meta tensors are counted for the rest of the process.
 inline MemoryEstimate rehearse(const Experiment& experiment, const Registry& registry, Context context) {
+  register_meta_kernels();
   MetaMemory& memory = MetaMemory::install();
   context.device = c10::kMeta;
   const Objective objective = load_objective(experiment, registry, context);
