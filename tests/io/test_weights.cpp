@@ -173,6 +173,11 @@ TEST_CASE("Renaming maps what a network asks for to what an older checkpoint has
           (w / "attn" / "query").get("scale");
         }).ends_with("has no tensor \"attn.to_q.scale\"; below \"attn.to_q\" it has bias, weight"));
 
+  const Weights inner = checkpoint.open().renamed([](const std::string& name) { return "blocks." + name; });
+  CHECK((inner / 1).has("norm.weight"));
+  CHECK(inner.has_scope(""));
+  CHECK(inner.unused() == Names{"blocks.0.norm.weight", "blocks.1.norm.weight", "blocks.10.norm.weight"});
+
   const Weights twice = w.renamed(
       [](std::string name) { return name.starts_with("a.") ? "attn.query." + name.substr(2) : name; });
   CHECK(at::equal((twice / "a").get("bias"), checkpoint.tensors.at("attn.to_q.bias")));

@@ -4,14 +4,10 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/empty.h>
 
-#include <algorithm>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <set>
 #include <sstream>
 #include <string>
@@ -23,6 +19,7 @@
 #include "reno/io/invented_source.hpp"
 #include "reno/io/json_file.hpp"
 #include "reno/io/tensor_source.hpp"
+#include "reno/io/weights_unit.hpp"
 
 namespace reno {
 
@@ -34,7 +31,7 @@ class Weights {
 
   /// Root scope. Floating tensors become `dtype`, others keep theirs.
   Weights(std::shared_ptr<const TensorSource> source, at::Device device, at::ScalarType dtype)
-      : unit_(std::make_shared<Unit>(std::move(source), device)), dtype_(dtype) {}
+      : unit_(std::make_shared<WeightsUnit>(std::move(source), device)), dtype_(dtype) {}
 
   /// Scope in which every tensor exists, with random values (see RandomSource).
   static Weights random(std::uint64_t seed, at::Device device, at::ScalarType dtype, double gain = 1.0) {
@@ -57,7 +54,7 @@ class Weights {
   }
 
   /// The same scope for a checkpoint with other names: `rename` maps a full key, or a scope with its trailing
-  /// '.', to the stored one.
+  /// '.' (at the root: nothing), to the stored one.
   Weights renamed(Rename rename) const {
     Weights scope = *this;
     scope.rename_ = [inner = rename_, outer = std::move(rename)](std::string name) {
@@ -75,14 +72,12 @@ class Weights {
 
   /// Whether the checkpoint has that tensor. True for any name if the source is open-ended (random weights).
   bool has(std::string_view name) const {
-    return unit_->open_ended() || unit_->source->find(stored(name)) != nullptr;
+    return unit_->open_ended() || unit_->source().find(stored(name)) != nullptr;
   }
 
   /// Whether the checkpoint has any tensor below that scope.
   bool has_scope(std::string_view scope) const {
-    const std::string prefix = stored_prefix(scope);
-    const auto first = std::lower_bound(unit_->names.begin(), unit_->names.end(), prefix);
-    return unit_->open_ended() || (first != unit_->names.end() && first->starts_with(prefix));
+    return unit_->open_ended() || !unit_->below(stored_prefix(scope)).empty();
   }
 
   /// The tensor, of exactly this shape, on the unit's device; a view of the mapped file where device and
@@ -105,30 +100,19 @@ class Weights {
     return check(stored(name), nullptr).shape;
   }
 
-  at::Device device() const {
-    const std::scoped_lock lock(unit_->mutex);
-    return unit_->device;
-  }
+  at::Device device() const { return unit_->device(); }
   at::ScalarType dtype() const { return dtype_; }
 
   /// The file or index behind the scope, for messages.
-  std::string description() const { return unit_->source->description(); }
+  std::string description() const { return unit_->source().description(); }
 
   /// Stored names below this scope that were never handed out.
-  std::vector<std::string> unused() const {
-    const std::string prefix = prefix_.empty() && !rename_ ? "" : stored_prefix("");
-    const std::scoped_lock lock(unit_->mutex);
-    std::vector<std::string> unused;
-    for (const auto& name : unit_->names)
-      if (name.starts_with(prefix) && !unit_->asked.contains(name)) unused.push_back(name);
-    return unused;
-  }
+  std::vector<std::string> unused() const { return unit_->unused(stored_prefix("")); }
 
   /// Lets a tensor that was computed from handed-out ones (fused projections, another memory format) move
   /// with the unit. Returns it.
   at::Tensor adopt(at::Tensor derived) const {
-    const std::scoped_lock lock(unit_->mutex);
-    unit_->adopted.emplace_back(derived.getIntrusivePtr());
+    unit_->adopt(derived);
     return derived;
   }
 
@@ -138,70 +122,6 @@ class Weights {
   void to(at::Device device) const { unit_->move(device); }
 
  private:
-  using WeakTensor = c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>;
-
-  struct Unit {
-    Unit(std::shared_ptr<const TensorSource> source_, at::Device device_)
-        : source(std::move(source_)),
-          inventor(dynamic_cast<const InventedSource*>(source.get())),
-          names(source->names()),
-          device(device_) {
-      std::sort(names.begin(), names.end());
-    }
-
-    bool open_ended() const { return inventor != nullptr && inventor->open_ended(); }
-
-    at::Tensor fetch(const std::string& name, at::IntArrayRef shape, at::ScalarType dtype) const {
-      if (inventor != nullptr) return inventor->invent(name, shape, at::TensorOptions(dtype).device(device));
-      const auto stored = source->find(name)->dtype;
-      const auto target = at::isFloatingType(stored) ? dtype : stored;
-      if (device.is_meta()) return at::empty(shape, at::TensorOptions(target).device(device));
-      const auto tensor =
-          source->read(name).detach();  // a handle of its own: its storage may be replaced later
-      // Converted on the device, so that the host makes no copy. On "cpu:0", ATen would.
-      return (device.is_cpu() ? tensor : tensor.to(device)).to(target);
-    }
-
-    at::Tensor hand_out(const std::string& name, at::IntArrayRef shape, at::ScalarType dtype) {
-      const std::scoped_lock lock(mutex);
-      asked.insert(name);
-      const auto key = std::pair(name, dtype);
-      if (const auto known = handed_out.find(key); known != handed_out.end()) {
-        const at::Tensor tensor(known->second.lock());
-        if (tensor.defined() && tensor.sizes() == shape) return tensor;
-      }
-      auto tensor = fetch(name, shape, dtype);
-      handed_out.insert_or_assign(key, WeakTensor(tensor.getIntrusivePtr()));
-      return tensor;
-    }
-
-    void move(at::Device target) {
-      const std::scoped_lock lock(mutex);
-      if (target == device) return;
-      device = target;
-      for (auto& [key, weak] : handed_out) {
-        const at::Tensor tensor(weak.lock());
-        if (!tensor.defined()) continue;
-        tensor.set_data(inventor != nullptr ? tensor.to(target)
-                                            : fetch(key.first, tensor.sizes(), key.second));
-      }
-      for (auto& weak : adopted) {
-        const at::Tensor tensor(weak.lock());
-        if (tensor.defined()) tensor.set_data(tensor.to(target));
-      }
-    }
-
-    std::shared_ptr<const TensorSource> source;
-    const InventedSource* inventor;  // null when the source is a file
-    std::vector<std::string> names;  // sorted
-    std::mutex mutex;                // guards what follows
-    at::Device device;
-    std::set<std::string> asked;
-    std::map<std::pair<std::string, at::ScalarType>, WeakTensor>
-        handed_out;  // weak: a network that is gone keeps nothing alive
-    std::vector<WeakTensor> adopted;
-  };
-
   std::string stored(std::string_view name) const { return rename_ ? rename_(key(name)) : key(name); }
 
   std::string stored_prefix(std::string_view scope) const {
@@ -211,7 +131,7 @@ class Weights {
   }
 
   const TensorInfo& check(const std::string& stored_name, const at::IntArrayRef* shape) const {
-    const TensorInfo* info = unit_->source->find(stored_name);
+    const TensorInfo* info = unit_->source().find(stored_name);
     const auto shown = [](at::IntArrayRef sizes) { return (std::ostringstream() << sizes).str(); };
     if (info == nullptr)
       throw LoadError(description() + ": has no tensor " + in_quotes(stored_name) +
@@ -231,9 +151,8 @@ class Weights {
       scope = dot == std::string_view::npos ? "" : scope.substr(0, dot);
       const std::string prefix = dot == std::string_view::npos ? "" : std::string(scope) + ".";
       std::set<std::string> children;
-      for (auto name = std::lower_bound(unit_->names.begin(), unit_->names.end(), prefix);
-           name != unit_->names.end() && name->starts_with(prefix); ++name)
-        children.insert(name->substr(prefix.size(), name->find('.', prefix.size()) - prefix.size()));
+      for (const auto& name : unit_->below(prefix))
+        children.insert(name.substr(prefix.size(), name.find('.', prefix.size()) - prefix.size()));
       if (!children.empty()) return list(scope, children);
       if (dot == std::string_view::npos) return "; it has no tensors";
     }
@@ -250,7 +169,7 @@ class Weights {
     return text;
   }
 
-  std::shared_ptr<Unit> unit_;
+  std::shared_ptr<WeightsUnit> unit_;
   std::string prefix_;
   at::ScalarType dtype_;
   Rename rename_;

@@ -1,0 +1,126 @@
+// What the scopes of one checkpoint share: its source, the device it lives on, and the tensors that it handed
+// out. Networks hold those very tensors, so that replacing their storage moves the whole component between
+// host and device without the networks' knowledge.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "reno/io/invented_source.hpp"
+#include "reno/io/tensor_source.hpp"
+
+namespace reno {
+
+/// Shared by all `Weights` of one checkpoint; thread-safe. Names here are stored names.
+class WeightsUnit {
+ public:
+  WeightsUnit(std::shared_ptr<const TensorSource> source, at::Device device)
+      : source_(std::move(source)),
+        inventor_(dynamic_cast<const InventedSource*>(source_.get())),
+        names_(source_->names()),
+        device_(device) {
+    std::sort(names_.begin(), names_.end());
+  }
+
+  const TensorSource& source() const { return *source_; }
+
+  /// Whether any tensor can be asked for, in any shape.
+  bool open_ended() const { return inventor_ != nullptr && inventor_->open_ended(); }
+
+  at::Device device() const {
+    const std::scoped_lock lock(mutex_);
+    return device_;
+  }
+
+  /// The names that begin with `prefix`, sorted.
+  std::span<const std::string> below(std::string_view prefix) const {
+    const auto first = std::lower_bound(names_.begin(), names_.end(), prefix);
+    const auto last =
+        std::partition_point(first, names_.end(), [&](const auto& name) { return name.starts_with(prefix); });
+    return {first, last};
+  }
+
+  /// The names below `prefix` that were never handed out.
+  std::vector<std::string> unused(std::string_view prefix) const {
+    const std::scoped_lock lock(mutex_);
+    std::vector<std::string> unused;
+    for (const auto& name : below(prefix))
+      if (!asked_.contains(name)) unused.push_back(name);
+    return unused;
+  }
+
+  /// The tensor (which must exist, in that shape) on the unit's device; floating tensors in `dtype`. The same
+  /// one as before while it lives.
+  at::Tensor hand_out(const std::string& name, at::IntArrayRef shape, at::ScalarType dtype) {
+    const std::scoped_lock lock(mutex_);
+    asked_.insert(name);
+    auto& known =
+        handed_out_.try_emplace(std::pair(name, dtype), at::Tensor().getIntrusivePtr()).first->second;
+    if (const at::Tensor tensor(known.lock()); tensor.defined() && tensor.sizes() == shape) return tensor;
+    auto tensor = fetch(name, shape, dtype);
+    known = WeakTensor(tensor.getIntrusivePtr());
+    return tensor;
+  }
+
+  /// A tensor that moves with the unit, though it is not of the checkpoint.
+  void adopt(const at::Tensor& tensor) {
+    const std::scoped_lock lock(mutex_);
+    adopted_.emplace_back(tensor.getIntrusivePtr());
+  }
+
+  /// Moves all tensors that are still in use, in place.
+  void move(at::Device target) {
+    const std::scoped_lock lock(mutex_);
+    if (target == device_) return;
+    device_ = target;
+    for (auto& [key, weak] : handed_out_)
+      if (const at::Tensor tensor(weak.lock()); tensor.defined())
+        tensor.set_data(relocated(tensor, key.first, target));
+    for (auto& weak : adopted_)
+      if (const at::Tensor tensor(weak.lock()); tensor.defined()) tensor.set_data(tensor.to(target));
+  }
+
+ private:
+  using WeakTensor = c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>;
+
+  at::Tensor fetch(const std::string& name, at::IntArrayRef shape, at::ScalarType dtype) const {
+    if (inventor_ != nullptr) return inventor_->invent(name, shape, at::TensorOptions(dtype).device(device_));
+    const auto stored = source_->find(name)->dtype;
+    const auto target = at::isFloatingType(stored) ? dtype : stored;
+    if (device_.is_meta()) return at::empty(shape, at::TensorOptions(target).device(device_));
+    const auto tensor =
+        source_->read(name).detach();  // a handle of its own: its storage may be replaced later
+    // Converted on the device, so that the host makes no copy. On "cpu:0", ATen would.
+    return (device_.is_cpu() ? tensor : tensor.to(device_)).to(target);
+  }
+
+  /// What a handed-out tensor becomes elsewhere. Back on the CPU, the file itself serves if it has the dtype.
+  at::Tensor relocated(const at::Tensor& tensor, const std::string& name, at::Device target) const {
+    const bool in_file =
+        target.is_cpu() && inventor_ == nullptr && source_->find(name)->dtype == tensor.scalar_type();
+    return in_file ? source_->read(name).detach() : tensor.to(target);
+  }
+
+  std::shared_ptr<const TensorSource> source_;
+  const InventedSource* inventor_;  // null when the source is a file
+  std::vector<std::string> names_;  // sorted
+  mutable std::mutex mutex_;        // guards what follows
+  at::Device device_;
+  std::set<std::string> asked_;
+  std::map<std::pair<std::string, at::ScalarType>, WeakTensor>
+      handed_out_;  // weak: a network that is gone keeps nothing alive
+  std::vector<WeakTensor> adopted_;
+};
+
+}  // namespace reno
