@@ -13,15 +13,18 @@ using reno::testing::message_of;
 using reno::testing::TemporaryDirectory;
 
 TEST_CASE("The content tells the format") {
-  CHECK(tensor_file_format(std::string_view("PK\x03\x04rest")) == TensorFileFormat::pytorch_zip);
-  CHECK(tensor_file_format("\x80\x02}q") == TensorFileFormat::pytorch_legacy);
-  CHECK(tensor_file_format(std::string_view("\x40\0\0\0\0\0\0\0{\"a\"", 12)) ==
-        TensorFileFormat::safetensors);
-  CHECK(tensor_file_format(std::string_view("{\0\0\0\0\0\0\0{\"a\"", 12)) == TensorFileFormat::safetensors);
-  CHECK(tensor_file_format("{\"weight_map\": {}}") == TensorFileFormat::unknown);
-  CHECK(tensor_file_format(std::string_view("\x40\0\0\0\0\0\0\0", 8)) == TensorFileFormat::unknown);
-  CHECK(tensor_file_format("") == TensorFileFormat::unknown);
-  CHECK(tensor_file_format("PK") == TensorFileFormat::unknown);
+  const auto format = [](std::string_view bytes) { return tensor_file_format(bytes); };
+  CHECK(format("PK\x03\x04 and more") == TensorFileFormat::pytorch);
+  CHECK(format("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20") == TensorFileFormat::pytorch);
+  CHECK(format("\x80\x04\x95 and more") == TensorFileFormat::pytorch);
+  CHECK(format("\x80\x20\x95 and more") == TensorFileFormat::unknown);
+  CHECK(format(std::string_view("\x40\0\0\0\0\0\0\0{\"a\"", 12)) == TensorFileFormat::safetensors);
+  CHECK(format(std::string_view("\x80\2\0\0\0\0\0\0{\"a\"", 12)) == TensorFileFormat::safetensors);
+  CHECK(format(std::string_view("{\0\0\0\0\0\0\0{\"a\"", 12)) == TensorFileFormat::safetensors);
+  CHECK(format("{\"weight_map\": {}}") == TensorFileFormat::unknown);
+  CHECK(format(std::string_view("\x40\0\0\0\0\0\0\0", 8)) == TensorFileFormat::unknown);
+  CHECK(format("") == TensorFileFormat::unknown);
+  CHECK(format("PK") == TensorFileFormat::unknown);
 }
 
 TEST_CASE("A safetensors file opens under any name") {
@@ -32,6 +35,18 @@ TEST_CASE("A safetensors file opens under any name") {
   }
 }
 
+TEST_CASE("PyTorch files open under any name") {
+  const auto expected = reno::open_safetensors(RENO_TEST_DATA "/pytorch/module.safetensors");
+  const TemporaryDirectory folder;
+  for (const char* name : {"module_zip.pt", "module_legacy.pt"}) {
+    std::filesystem::copy(std::filesystem::path(RENO_TEST_DATA "/pytorch") / name, folder / "a.safetensors",
+                          std::filesystem::copy_options::overwrite_existing);
+    const auto file = open_tensor_file(folder / "a.safetensors");
+    for (const auto& tensor : expected->names())
+      CHECK(at::equal(file->read(tensor.substr(7)), expected->read(tensor)));
+  }
+}
+
 TEST_CASE("Other files are refused by what they are") {
   const TemporaryDirectory folder;
   const auto failure = [&](const char* name, std::string_view bytes) {
@@ -39,10 +54,6 @@ TEST_CASE("Other files are refused by what they are") {
     auto message = message_of<LoadError>([&] { open_tensor_file(folder / name); });
     return message.substr(message.rfind('/') + 1);
   };
-  CHECK(failure("a.pt", "\x80\x02}q") ==
-        "a.pt: is a pickle of PyTorch before 1.6, which is not read; save it again with a newer PyTorch or "
-        "convert it "
-        "to safetensors");
   CHECK(failure("a.bin", "<html>404 Not Found</html>") ==
         "a.bin: is neither a safetensors nor a PyTorch file");
   CHECK(failure("a.safetensors", "<html>404 Not Found</html>") ==
