@@ -34,9 +34,9 @@ inline std::vector<std::string> unused_tensors(const std::vector<Weights>& scope
 }
 
 /// Warns of unused tensors, the first few by name.
-inline void log_unused(const std::vector<Weights>& scopes, const std::string& component,
-                       spdlog::logger& log) {
-  auto unused = unused_tensors(scopes);
+inline void log_unused(const std::vector<Weights>& scopes, const std::string& component, spdlog::logger& log,
+                       const std::vector<std::string>& harmless = {}) {
+  auto unused = unused_tensors(scopes, harmless);
   if (unused.empty()) return;
   const auto count = unused.size();
   unused.resize(std::min<std::size_t>(count, 5));
