@@ -12,6 +12,7 @@
 #include <string_view>
 #include <tuple>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "reno/error.hpp"
@@ -43,7 +44,14 @@ inline Vocabulary vocabulary_of(const MergeList& merges, const std::vector<std::
     for (std::size_t byte = 0; byte < 256; ++byte)
       if ((decode_utf8(symbols[byte])[0] == byte) == own) tokens.push_back(symbols[byte]);
   for (std::size_t i = 0; i < 256; ++i) tokens.push_back(tokens[i] + std::string(end_of_word));
-  for (const auto& [left, right] : merges.pairs) tokens.push_back(left + right);
+  std::unordered_set<std::string> known(tokens.begin(), tokens.end());
+  for (std::size_t i = 0; i < merges.pairs.size(); ++i) {
+    const auto& [left, right] = merges.pairs[i];
+    if (!known.insert(left + right).second)
+      throw LoadError(merges.place(i) + ": the merge of " + in_quotes(left) + " and " + in_quotes(right) +
+                      " gives " + in_quotes(left + right) + ", which is a token already");
+    tokens.push_back(left + right);
+  }
   tokens.insert(tokens.end(), specials.begin(), specials.end());
   return Vocabulary(merges.file, std::move(tokens));
 }

@@ -153,7 +153,7 @@ class ClipTokenizer {
     const nlohmann::json& model = checked_model(fast_file.string(), json);
     return with_settings(directory, style,
                          text::Vocabulary(fast_file.string(), model.value("vocab", nlohmann::json())),
-                         text::parse_merges(fast_file.string(), model.value("merges", nlohmann::json())));
+                         text::merges_of_json(fast_file.string(), model.value("merges", nlohmann::json())));
   }
 
   /// A tokenizer.json can describe any tokeniser; this one must be CLIP's.
@@ -171,8 +171,8 @@ class ClipTokenizer {
       const Pointer pointer(path);
       const nlohmann::json found = json.contains(pointer) ? json.at(pointer) : nlohmann::json();
       if (found != value)
-        throw LoadError(file + ": is not CLIP's tokenizer: " + path + " is " + found.dump().substr(0, 60) +
-                        ", expected " + value.dump());
+        throw LoadError(file + ": is not CLIP's tokenizer: " + path + " is " + text::shown(found) +
+                        ", expected " + text::shown(value));
     }
     return json.at("model");
   }

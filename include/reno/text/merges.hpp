@@ -8,7 +8,6 @@
 #include <array>
 #include <cstddef>
 #include <filesystem>
-#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -103,7 +102,7 @@ inline MergeList read_merges(const std::filesystem::path& path) {
 
 /// `list` is an array of "left right" or ["left", "right"], as different versions of the tokenizers library
 /// write it.
-inline MergeList parse_merges(std::string file, const nlohmann::json& list) {
+inline MergeList merges_of_json(std::string file, const nlohmann::json& list) {
   MergeList merges{std::move(file), false, {}};
   if (!list.is_array())
     throw LoadError(merges.file + ": model.merges is missing; expected an array of merges");
@@ -112,7 +111,7 @@ inline MergeList parse_merges(std::string file, const nlohmann::json& list) {
     const bool two = entry.is_array() && entry.size() == 2 && entry[0].is_string() && entry[1].is_string();
     if (two) pair = {entry[0].get<std::string>(), entry[1].get<std::string>()};
     if (!two && !(entry.is_string() && detail::split_pair(entry.get_ref<const std::string&>(), pair)))
-      throw detail::not_a_merge(merges.place(merges.pairs.size()), entry.dump());
+      throw detail::not_a_merge(merges.place(merges.pairs.size()), shown(entry));
     merges.pairs.push_back(std::move(pair));
   }
   return merges;

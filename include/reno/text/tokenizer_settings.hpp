@@ -11,7 +11,6 @@
 #include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -84,8 +83,8 @@ class SettingsReader {
     constexpr std::int64_t largest = std::numeric_limits<std::int32_t>::max();
     if (content.empty()) fail(file, "an added token is empty");
     if (!id.is_number_integer() || id.get<std::int64_t>() < 0 || id.get<std::int64_t>() > largest)
-      fail(file, "the id of the added token " + in_quotes(content) + " is " + id.dump() +
-                     "; expected an integer that is not negative");
+      fail(file, "the id of the added token " + in_quotes(content) + " is " + shown(id) +
+                     "; expected an integer from 0 to " + std::to_string(largest));
     for (const char* flag : {"lstrip", "rstrip", "single_word"})
       if (flags.contains(flag) && flags[flag] != false)
         fail(file,
@@ -135,10 +134,9 @@ class SettingsReader {
     const std::filesystem::path map_file = directory_ / "special_tokens_map.json";
     take_specials(read_optional_json(map_file), map_file.string());
     const std::filesystem::path added_file = directory_ / "added_tokens.json";
-    for (const auto& [content, id] : read_optional_json(added_file).items()) {
-      const bool is_special = std::any_of(specials_.begin(), specials_.end(),
-                                          [&](const auto& s) { return s.second.content == content; });
-      add(added_file.string(), content, id, {{"normalized", !is_special}});
+    const nlohmann::json added = read_optional_json(added_file);
+    for (const auto& [content, id] : added.items()) {
+      add(added_file.string(), content, id, {{"normalized", !is_special(content)}});
     }
   }
 
@@ -168,6 +166,13 @@ class SettingsReader {
       additional_.push_back(read_special("additional_special_tokens", token, false, file));
   }
 
+  bool is_special(const std::string& content) const {
+    const auto named = [&](const auto& special) { return special.second.content == content; };
+    const auto additional = [&](const Special& special) { return special.content == content; };
+    return std::any_of(specials_.begin(), specials_.end(), named) ||
+           std::any_of(additional_.begin(), additional_.end(), additional);
+  }
+
   AddedToken special(const std::string& key, const char* otherwise) {
     return resolve(key, specials_.try_emplace(key, Special{otherwise, true, config_file_}).first->second);
   }
@@ -189,10 +194,10 @@ class SettingsReader {
     for (const char* side : {"padding_side", "truncation_side"})
       if (config.contains(side) && config[side] != "right")
         fail(config_file_,
-             std::string(side) + " is " + config[side].dump() + "; CLIP pads and cuts on the right");
+             std::string(side) + " is " + shown(config[side]) + "; CLIP pads and cuts on the right");
     const nlohmann::json value = config.value("model_max_length", nlohmann::json(77));
     if (!value.is_number() || value.get<double>() < 2)
-      fail(config_file_, "model_max_length is " + value.dump() + "; expected at least 2");
+      fail(config_file_, "model_max_length is " + shown(value) + "; expected at least 2");
     return value.get<double>() > 1e6 ? 77 : value.get<std::int64_t>();
   }
 

@@ -27,6 +27,9 @@ inline std::string_view tokenizer_text(const MappedFile& file) {
   return file.text();
 }
 
+/// A JSON value, shortened for a message.
+inline std::string shown(const nlohmann::json& value) { return value.dump(-1, ' ', true).substr(0, 60); }
+
 /// Lets maps of strings be searched with views.
 struct StringHash {
   using is_transparent = void;
@@ -56,7 +59,7 @@ class Vocabulary {
     for (const auto& [token, value] : object.items()) {
       const std::int64_t id = value.is_number_integer() ? value.get<std::int64_t>() : -1;
       if (id < 0 || id >= size)
-        throw LoadError(file_ + ": the id of " + in_quotes(token) + " is " + value.dump().substr(0, 40) +
+        throw LoadError(file_ + ": the id of " + in_quotes(token) + " is " + shown(value) +
                         "; expected an integer from 0 to " + std::to_string(size - 1) + " for " +
                         std::to_string(size) + " tokens");
       const std::string*& owner = tokens[static_cast<std::size_t>(id)];
