@@ -18,8 +18,9 @@ reno_find(PNG)
 reno_find(range-v3)
 reno_find(spdlog)
 reno_find(tomlplusplus)
+reno_find(ZLIB)
 
 set(RENO_DEPENDENCIES
     libtorch::libtorch Boost::headers Boost::filesystem Boost::program_options fmt::fmt ICU::i18n ICU::uc
     nlohmann_json::nlohmann_json PNG::PNG range-v3::range-v3 spdlog::spdlog tomlplusplus::tomlplusplus
-    Threads::Threads ${CMAKE_DL_LIBS})
+    ZLIB::ZLIB Threads::Threads ${CMAKE_DL_LIBS})

@@ -27,9 +27,10 @@ LIBRARIES = [
     "libspdlog-dev",
     "libtomlplusplus-dev",
     "nlohmann-json3-dev",
+    "zlib1g-dev",
 ]
 # What an executable that uses the core links when the libraries come from the distribution.
-SYSTEM_LIBS = ["boost_filesystem", "boost_program_options", "fmt", "icui18n", "icuuc", "png", "spdlog", "tomlplusplus"]
+SYSTEM_LIBS = ["boost_filesystem", "boost_program_options", "fmt", "icui18n", "icuuc", "png", "spdlog", "tomlplusplus", "z"]
 
 
 class RenoConan(ConanFile):
@@ -64,6 +65,7 @@ class RenoConan(ConanFile):
         self.requires("range-v3/[>=0.12 <1]")
         self.requires("spdlog/[>=1.10 <2]")
         self.requires("tomlplusplus/[>=3.3 <4]")
+        self.requires("zlib/[>=1.2.13 <2]")
 
     def build_requirements(self):
         self.test_requires("catch2/[>=2.13 <3]")
