@@ -139,6 +139,17 @@ TEST_CASE("CLIP: open_clip's gzipped merge list") {
   CHECK(tokenizer.encode("<END_OF_TEXT> a").ids[1] == 933);
 }
 
+TEST_CASE("CLIP: the tokenisers of the shapes world") {
+  const fs::path shapes = fs::path(RENO_SOURCE_DIR) / "examples/shapes";
+  const char* prompt = "a photo of a red circle above a blue square";
+  CHECK(ClipTokenizer::from_directory(shapes / "generator/tokenizer", ClipTextStyle::transformers)
+            .encode(prompt)
+            .ids == Ids{606, 320, 516, 517, 320, 539, 569, 533, 320, 556, 574, 607, 607, 607, 607, 607});
+  const auto clip = ClipTokenizer::from_directory(shapes / "rewards/clip", ClipTextStyle::transformers_fast);
+  CHECK(clip.encode(prompt, Padding::none).ids ==
+        Ids{614, 320, 580, 586, 320, 568, 605, 613, 320, 608, 553, 615});
+}
+
 namespace {
 /// A directory that a test may spoil: two merges, newer layout.
 struct Directory {
