@@ -4,7 +4,6 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/conv2d.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/group_norm.h>
@@ -26,6 +25,7 @@
 
 #include "reno/error.hpp"
 #include "reno/io/weights.hpp"
+#include "reno/nn/convolution.hpp"
 
 namespace reno::nn {
 
@@ -65,7 +65,7 @@ struct Conv2d {
         stride(stride),
         padding(padding) {}
 
-  at::Tensor operator()(const at::Tensor& x) const { return at::conv2d(x, weight, bias, stride, padding); }
+  at::Tensor operator()(const at::Tensor& x) const { return nn::conv2d(x, weight, bias, stride, padding); }
 };
 
 /// Normalises the last dimension. Statistics are computed in float32 for half-precision input.
