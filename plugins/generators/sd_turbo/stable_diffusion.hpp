@@ -1,0 +1,121 @@
+// Stable Diffusion (Rombach et al. 2022) as diffusers' StableDiffusionPipeline composes it: CLIP's hidden
+// states condition a UNet, Euler's method samples latents, the autoencoder decodes them.
+#pragma once
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/cat.h>
+#include <fmt/format.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "reno/concepts.hpp"
+#include "reno/context.hpp"
+#include "reno/io/pretrained.hpp"
+#include "reno/nn/autoencoder_kl.hpp"
+#include "reno/nn/clip.hpp"
+#include "reno/nn/unet2d_condition.hpp"
+#include "reno/schedulers/denoise.hpp"
+#include "reno/schedulers/euler_discrete.hpp"
+#include "reno/text/clip_tokenizer.hpp"
+#include "reno/text/encode_prompts.hpp"
+
+namespace reno {
+
+/// Configurations of the networks, which must fit each other.
+struct StableDiffusionConfig {
+  nn::CLIPTextConfig text_encoder;
+  nn::UNet2DConditionConfig unet;
+  nn::AutoencoderKLConfig vae;
+
+  /// Throws LoadError for a configuration that is malformed, not implemented, or does not fit the others.
+  explicit StableDiffusionConfig(const Pretrained& files)
+      : text_encoder(files.config("text_encoder")), unet(files.config("unet")), vae(files.config("vae")) {
+    const auto fits = [&](const char* what, std::int64_t first, const char* other, std::int64_t second) {
+      if (first != second)
+        throw LoadError(fmt::format("{}: the components do not fit: {} is {}, but {} is {}",
+                                    files.folder().string(), what, first, other, second));
+    };
+    fits("the UNet's cross_attention_dim", unet.cross_attention_dim, "the text encoder's hidden_size",
+         text_encoder.hidden_size);
+    fits("the UNet's in_channels", unet.in_channels, "its out_channels", unet.out_channels);
+    fits("the UNet's out_channels", unet.out_channels, "the VAE's latent_channels", vae.latent_channels);
+    fits("the VAE's out_channels", vae.out_channels, "an image's", 3);
+    if (unet.text_time)
+      throw LoadError(
+          files.component("unet").string() +
+          "/config.json: addition_embed_type = \"text_time\" is SDXL's, expected Stable Diffusion's null");
+  }
+
+  /// Of one image's noise.
+  std::vector<std::int64_t> noise_shape() const {
+    return {unet.in_channels, unet.sample_size, unet.sample_size};
+  }
+};
+
+struct StableDiffusion {
+  /// A sampling run, prepared: what depends neither on the noise nor on the prompt.
+  struct Sampling {
+    schedulers::EulerDiscreteSteps steps;
+    std::vector<at::Tensor> times;  ///< embedding of each time step
+  };
+
+  /// Classifier-free guidance away from the unconditional prompt.
+  struct Guidance {
+    double scale;
+    at::Tensor negative_embeds;  ///< (1 or N, tokens, width)
+  };
+
+  StableDiffusionConfig config;
+  ClipTokenizer tokenizer;
+  schedulers::EulerDiscreteScheduler scheduler;
+  nn::CLIPTextModel text_encoder;
+  nn::UNet2DConditionModel unet;
+  nn::AutoencoderKLDecoder vae;
+  std::shared_ptr<spdlog::logger> log;
+
+  /// Throws LoadError when a component is missing, damaged, not implemented, or does not fit the others.
+  StableDiffusion(const Pretrained& files, const Context& context)
+      : config(files),
+        tokenizer(ClipTokenizer::from_directory(files.component("tokenizer"), ClipTextStyle::transformers)),
+        scheduler(files.config("scheduler", "scheduler_config.json")),
+        text_encoder(files.load<nn::CLIPTextModel>("text_encoder", "model", config.text_encoder,
+                                                   {"text_model.embeddings.position_ids"})),
+        unet(files.load<nn::UNet2DConditionModel>("unet", "diffusion_pytorch_model", config.unet)),
+        vae(files.load<nn::AutoencoderKLDecoder>("vae", "diffusion_pytorch_model", config.vae,
+                                                 {"encoder.", "quant_conv."})),
+        log(context.log) {}
+
+  /// Hidden states after the final norm (N, tokens, width).
+  at::Tensor encode(const Prompts& prompts) const {
+    return text_encoder(encode_prompts(tokenizer, prompts, log)).last_hidden_state;
+  }
+
+  Sampling prepare(std::int64_t steps) const {
+    Sampling sampling{scheduler.set_timesteps(steps), {}};
+    for (const float timestep : sampling.steps.timesteps) sampling.times.push_back(unet.embed_time(timestep));
+    return sampling;
+  }
+
+  /// Images (N, 3, H, W) in [0, 1] from unit noise (N, noise_shape), in the networks' dtype; differentiable
+  /// in the noise.
+  at::Tensor sample(const Sampling& sampling, const at::Tensor& noise, const at::Tensor& prompt_embeds,
+                    const std::optional<Guidance>& guidance = {}) const {
+    const auto embeds = guidance
+                            ? at::cat({guidance->negative_embeds.expand_as(prompt_embeds), prompt_embeds})
+                            : prompt_embeds;
+    const auto predict = [&](const at::Tensor& input, std::size_t i) {
+      if (!guidance) return unet(input, sampling.times[i], embeds);
+      return schedulers::guided(unet(at::cat({input, input}), sampling.times[i], embeds), guidance->scale);
+    };
+    const auto latents = schedulers::denoise(sampling.steps, noise.to(prompt_embeds.scalar_type()), predict);
+    // This constant and not the VAE's scaling_factor, as in the published pipeline.
+    return nn::to_image(vae(latents * (1 / 0.18215)));
+  }
+};
+
+}  // namespace reno
