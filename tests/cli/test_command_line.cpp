@@ -7,7 +7,7 @@ using reno::test::reno_run;
 
 TEST_CASE("A wrong command line ends with status 2 and one sentence", "[cli]") {
   const auto [arguments, sentence] = GENERATE(table<std::vector<std::string>, std::string>({
-      {{}, "no experiment given: reno-run FILE.toml, or reno-run --help"},
+      {std::vector<std::string>(), "no experiment given: reno-run FILE.toml, or reno-run --help"},
       {{""}, "no experiment given: reno-run FILE.toml, or reno-run --help"},
       {{"a.toml", "b.toml"}, "one experiment at a time: 'b.toml' is a second one"},
       {{"a.toml", "--resum"}, "unknown option '--resum', did you mean '--resume'?"},

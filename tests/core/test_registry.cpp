@@ -6,7 +6,7 @@
 #include "support/fakes.hpp"
 
 using namespace reno;
-using namespace reno::testing;
+using namespace reno::test;
 
 namespace {
 

@@ -9,7 +9,7 @@
 
 #include "reno/experiment/experiment.hpp"
 
-namespace reno::testing {
+namespace reno::test {
 
 struct FakeGenerator {
   struct Options {
@@ -88,4 +88,4 @@ inline Registry fake_registry() {
   return registry;
 }
 
-}  // namespace reno::testing
+}  // namespace reno::test

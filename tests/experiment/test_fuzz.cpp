@@ -12,7 +12,7 @@ using namespace reno;
 
 namespace {
 
-const Registry registry = testing::fake_registry();
+const Registry registry = test::fake_registry();
 
 const std::string seed_text = R"([run]
 prompt = "a 🐱"

@@ -9,7 +9,7 @@ using namespace reno;
 using Catch::Contains;
 
 namespace {
-const Registry registry = testing::fake_registry();
+const Registry registry = test::fake_registry();
 }
 
 TEST_CASE("The list names components by kind, and refused plugins with the reason") {

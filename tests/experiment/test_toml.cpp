@@ -10,7 +10,7 @@ using namespace reno;
 
 namespace {
 
-const Registry registry = testing::fake_registry();
+const Registry registry = test::fake_registry();
 
 /// A valid file; tests put their lines above or below it.
 const std::string rest = "[generator]\nplugin = \"sd-turbo\"\n[[reward]]\nplugin = \"hpsv2\"\n";
@@ -52,7 +52,7 @@ TEST_CASE("The smallest experiment has all defaults") {
   CHECK(experiment.rewards[0].name == "hpsv2");
   CHECK(experiment.rewards[0].weight == 5.0);
   CHECK(experiment.optimizer.plugin == "sgd");
-  CHECK(experiment.optimizer.options.as<testing::FakeOptimizer::Options>().lr == 5.0);
+  CHECK(experiment.optimizer.options.as<test::FakeOptimizer::Options>().lr == 5.0);
   CHECK(experiment.regularization.weight == 0.01);
   CHECK_FALSE(experiment.noise.init.has_value());
   CHECK(experiment.file == "run.toml");
@@ -111,7 +111,7 @@ TEST_CASE("Every key of a file arrives in its member") {
   CHECK(experiment.run.memory == MemoryMode::lean);
   CHECK(experiment.run.output == "there");
   CHECK(experiment.run.save_all_images);
-  const auto& generator = experiment.generator.options.as<testing::FakeGenerator::Options>();
+  const auto& generator = experiment.generator.options.as<test::FakeGenerator::Options>();
   CHECK(generator.weights == "w");
   CHECK(generator.vae == "v");
   CHECK(generator.width == 64);
@@ -119,14 +119,14 @@ TEST_CASE("Every key of a file arrives in its member") {
   REQUIRE(experiment.rewards.size() == 2);
   CHECK(experiment.rewards[0].name == "first");
   CHECK(experiment.rewards[0].weight == 2.0);
-  const auto& reward = experiment.rewards[0].options.as<testing::FakeReward<5>::Options>();
+  const auto& reward = experiment.rewards[0].options.as<test::FakeReward<5>::Options>();
   CHECK(reward.temperature == 3.0);
   CHECK(reward.precision == "half");
   CHECK(reward.layers == std::vector<std::int64_t>{0, 11});
   CHECK(reward.scales == std::vector<double>{1.0, 0.5});
   CHECK(reward.labels.empty());
-  CHECK(experiment.rewards[1].options.as<testing::FakeReward<5>::Options>().temperature == 1.0);
-  const auto& optimizer = experiment.optimizer.options.as<testing::FakeOptimizer::Options>();
+  CHECK(experiment.rewards[1].options.as<test::FakeReward<5>::Options>().temperature == 1.0);
+  const auto& optimizer = experiment.optimizer.options.as<test::FakeOptimizer::Options>();
   CHECK(experiment.optimizer.plugin == "adam");
   CHECK(optimizer.lr == 1e-3);
   CHECK(optimizer.grad_clip == 2.0);
@@ -299,14 +299,13 @@ TEST_CASE("Overrides stand above the file") {
   CHECK(parse(rest, {"reward.hpsv2.weight=3"}).rewards[0].weight == 3.0);
   CHECK(parse(rest, {"reward.0.name=x", "reward.x.weight=4"}).rewards[0].weight == 4.0);
   CHECK(parse(rest, {"generator.weights=org/model"})
-            .generator.options.as<testing::FakeGenerator::Options>()
+            .generator.options.as<test::FakeGenerator::Options>()
             .weights == "org/model");
   CHECK(parse("[[reward]]\nplugin = \"hpsv2\"", {"generator.plugin=sd-turbo"}).generator.plugin ==
         "sd-turbo");
-  CHECK(parse(rest, {"reward.0.layers=[3, 4]"})
-            .rewards[0]
-            .options.as<testing::FakeReward<5>::Options>()
-            .layers == std::vector<std::int64_t>{3, 4});
+  CHECK(
+      parse(rest, {"reward.0.layers=[3, 4]"}).rewards[0].options.as<test::FakeReward<5>::Options>().layers ==
+      std::vector<std::int64_t>{3, 4});
 }
 
 TEST_CASE("An override of a text needs no quotes") {

@@ -11,7 +11,7 @@ using namespace reno;
 
 namespace {
 
-const Registry registry = testing::fake_registry();
+const Registry registry = test::fake_registry();
 
 Experiment parse(const std::string& text, const std::vector<std::string>& overrides = {}) {
   return parse_experiment(text, "run.toml", registry, overrides);
@@ -122,6 +122,6 @@ TEST_CASE("A copied experiment is independent of the original") {
   const Experiment original = parse(smallest);
   Experiment copy = original;
   copy.generator.options.fields()[0].set(std::string("other"));
-  CHECK(copy.generator.options.as<testing::FakeGenerator::Options>().weights == "other");
-  CHECK(original.generator.options.as<testing::FakeGenerator::Options>().weights == "stabilityai/sd-turbo");
+  CHECK(copy.generator.options.as<test::FakeGenerator::Options>().weights == "other");
+  CHECK(original.generator.options.as<test::FakeGenerator::Options>().weights == "stabilityai/sd-turbo");
 }
