@@ -10,7 +10,7 @@ TEST_CASE("A wrong command line ends with status 2 and one sentence", "[cli]") {
       {std::vector<std::string>(), "no experiment given: reno-run FILE.toml, or reno-run --help"},
       {{""}, "no experiment given: reno-run FILE.toml, or reno-run --help"},
       {{"a.toml", "b.toml"}, "one experiment at a time: 'b.toml' is a second one"},
-      {{"a.toml", "--resum"}, "unknown option '--resum', did you mean '--resume'?"},
+      {{"a.toml", "--overwrit"}, "unknown option '--overwrit', did you mean '--overwrite'?"},
       {{"a.toml", "--dry"}, "unknown option '--dry', did you mean '--dry-run'?"},
       {{"a.toml", "--xyzzy"}, "unknown option '--xyzzy'; reno-run --help lists all options"},
       {{"a.toml", "-x"}, "unknown option '-x'; reno-run --help lists all options"},
@@ -19,7 +19,6 @@ TEST_CASE("A wrong command line ends with status 2 and one sentence", "[cli]") {
       {{"--list=yes"}, "--list takes no value"},
       {{"a.toml", "--output", "b", "-o", "c"}, "--output is given more than once"},
       {{"a.toml", "-qv"}, "--quiet and --verbose exclude each other"},
-      {{"a.toml", "--resume", "--overwrite"}, "--resume and --overwrite exclude each other"},
   }));
   CAPTURE(arguments);
   const auto outcome = reno_run(arguments);

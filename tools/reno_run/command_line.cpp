@@ -23,7 +23,6 @@ po::options_description visible_options() {
       ("set", texts("KEY=VALUE"), "change one key of the experiment; may be repeated")
       ("output,o", text("DIR"), "directory of the results, short for --set run.output=DIR")
       ("dry-run", "check everything without computing: file, plugins, weights, shapes")
-      ("resume", "continue an interrupted run in its output directory")
       ("overwrite", "replace the results that the output directory holds")
       ("quiet,q", "print errors only")
       ("verbose,v", "print more")
@@ -91,12 +90,10 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments) {
     line.overrides.push_back("run.output=" + values["output"].as<std::string>());
   for (const std::string& directory : list("plugin-dir")) line.plugins.emplace_back(directory);
   line.dry_run = values.count("dry-run") != 0;
-  line.resume = values.count("resume") != 0;
   line.overwrite = values.count("overwrite") != 0;
   line.quiet = values.count("quiet") != 0;
   line.verbose = values.count("verbose") != 0;
   if (line.quiet && line.verbose) throw ConfigurationError("--quiet and --verbose exclude each other");
-  if (line.resume && line.overwrite) throw ConfigurationError("--resume and --overwrite exclude each other");
 
   const std::pair<const char*, Action> actions[] = {{"help", Action::help},
                                                     {"version", Action::version},
@@ -144,7 +141,7 @@ std::string help_text() {
        << visible_options()
        << "\n"
           "Exit status: 0 done, 2 bad usage or experiment file, 3 a plugin or weights cannot be loaded,\n"
-          "4 the run failed, 130 interrupted (continue with --resume).\n";
+          "4 the run failed, 130 interrupted, with everything saved up to there.\n";
   return text.str();
 }
 

@@ -18,7 +18,6 @@ struct CommandLine {
   std::string described;                       ///< of describe: a component or a section
   std::vector<std::filesystem::path> plugins;  ///< directories of `--plugin-dir`
   bool dry_run = false;
-  bool resume = false;
   bool overwrite = false;
   bool quiet = false;
   bool verbose = false;
