@@ -35,7 +35,7 @@ TEST_CASE("The list names components by kind, and refused plugins with the reaso
 
 TEST_CASE("A component's options are described as a table") {
   CHECK(describe_text(registry, "hpsv2") ==
-        "reward hpsv2: A reward. Default weight 5.\n"
+        "reward hpsv2: A reward. (default weight 5)\n"
         "from built in\n"
         "\n"
         "  key          type                 default     meaning\n"

@@ -65,14 +65,19 @@ class Deviations {
   std::map<std::string, Seen> seen_;
 };
 
+/// Fails the test unless the deviation is within the tolerance; a NaN is not.
+inline void check_deviation(const std::string& quantity, double distance, double tolerance) {
+  INFO(quantity);
+  Deviations::instance().record(quantity, distance, tolerance);
+  CHECK(distance <= tolerance);
+}
+
 /// Fails the test unless `got` has the shape of `expected` and is within the tolerance; a NaN is not.
 inline void check_close(const std::string& quantity, const at::Tensor& got, const at::Tensor& expected,
                         Measure measure, double tolerance) {
   INFO(quantity);
   REQUIRE(got.sizes() == expected.sizes());
-  const double distance = deviation(got, expected, measure);
-  Deviations::instance().record(quantity, distance, tolerance);
-  CHECK(distance <= tolerance);
+  check_deviation(quantity, deviation(got, expected, measure), tolerance);
 }
 
 /// Largest difference of two elements.

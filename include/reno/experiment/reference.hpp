@@ -107,7 +107,7 @@ class PageCollector {
  private:
   static std::string weight_text(const Component&, double) { return ""; }
   static std::string weight_text(const RewardTerm&, double weight) {
-    return fmt::format(" Default weight {}.", weight);
+    return fmt::format(" (default weight {})", weight);
   }
 
   template <class AnyComponent, class Handle>

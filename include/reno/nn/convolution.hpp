@@ -12,6 +12,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 
 namespace reno::nn {
 
@@ -19,8 +20,8 @@ namespace detail {
 
 struct FrozenConv2d : torch::autograd::Function<FrozenConv2d> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x,
-                            const at::Tensor& weight, const at::Tensor& bias, std::int64_t stride,
-                            std::int64_t padding) {
+                            const at::Tensor& weight, const std::optional<at::Tensor>& bias,
+                            std::int64_t stride, std::int64_t padding) {
     context->save_for_backward({weight});
     context->saved_data["sizes"] = x.sizes().vec();
     context->saved_data["format"] = static_cast<std::int64_t>(x.suggest_memory_format());
@@ -53,7 +54,8 @@ inline at::Tensor conv2d(const at::Tensor& x, const at::Tensor& weight, const at
                          std::int64_t stride, std::int64_t padding) {
   const bool trained = weight.requires_grad() || (bias.defined() && bias.requires_grad());
   if (c10::GradMode::is_enabled() && x.requires_grad() && !trained)
-    return detail::FrozenConv2d::apply(x, weight, bias, stride, padding);
+    return detail::FrozenConv2d::apply(x, weight, bias.defined() ? std::optional(bias) : std::nullopt, stride,
+                                       padding);
   return at::conv2d(x, weight, bias, stride, padding);
 }
 
