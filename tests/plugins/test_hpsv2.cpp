@@ -104,8 +104,8 @@ TEST_CASE("hpsv2 asks for what the published checkpoint has") {
   const nn::CLIPModel model(weights, nn::open_clip_config(*source, "gelu", {.vision = 80, .text = 64}));
   CHECK(model.vision_model.layers.size() == 32);
   CHECK(model.vision_model.layers[0].self_attn.heads == 16);
-  CHECK(weights.unused().empty());
-  CHECK(recorder->recorded() == shapes);
+  CHECK(weights.unused().empty());  // and every shape fits, or the model could not have been built
+  CHECK(source->names().size() == shapes.size() + 2 * 2 * (24 + 32));  // three of each fused in_proj
 }
 
 TEST_CASE("hpsv2: a checkpoint of another kind is named as such") {
