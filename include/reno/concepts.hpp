@@ -63,7 +63,8 @@ concept RefiningGenerator = Generator<G> && requires(G generator, const at::Tens
 /// published units; score i depends on
 ///   pixels i and prompt i only. Differentiable in `pixels` unless the type says `static constexpr bool
 ///   differentiable = false`.
-/// - `ceiling`: the constant that turns a score into the published loss, `loss = ceiling - score`; a member, static or not.
+/// - `ceiling`: the constant that turns a score into the published loss, `loss = ceiling - score`; a member,
+/// static or not.
 /// - `default_weight` (optional, 1): the reward's weight in the objective when the experiment does not say.
 template <class R>
 concept Reward = requires(R reward, const Prompts& prompts, const at::Tensor& pixels) {

@@ -180,11 +180,4 @@ TEST_CASE("an output directory in use by a live run is refused", "[cli]") {
   program.wait();
 }
 
-TEST_CASE("the committed reference of the experiment file is what the program prints", "[cli]") {
-  const Outcome printed = reno_run({"--reference"});
-  REQUIRE(printed.status == 0);
-  INFO("mend with: build/release/bin/reno-run --reference > docs/experiment-reference.md");
-  CHECK(read_file(std::string(RENO_SOURCE_DIR) + "/docs/experiment-reference.md") == printed.output);
-}
-
 }  // namespace

@@ -5,7 +5,8 @@
 
 namespace reno {
 
-/// Initial -> best per reward, costs, and where the results are; the picture too on a terminal that shows colours.
+/// Initial -> best per reward, costs, and where the results are; the picture too on a terminal that shows
+/// colours.
 void print_summary(const RunSummary& summary);
 
 }  // namespace reno

@@ -3,10 +3,11 @@
 #pragma once
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "reno/error.hpp"
 #include "reno/io/checkpoint.hpp"
 #include "reno/io/config.hpp"
+#include "reno/io/unused.hpp"
 #include "reno/io/weights.hpp"
 
 namespace reno {
@@ -52,32 +54,24 @@ class Pretrained {
     return Config::read(component(name) / file);
   }
 
-  /// Builds a component from its weights on the context's device and in its dtype. `stem` is the library's
-  /// name for weights files ("model" for transformers, "diffusion_pytorch_model" for diffusers). Tensors that
-  /// nobody asked for are reported, but for those whose names begin with one of `not_needed`.
+  /// The weights of a component. `stem` is the library's name for such files: "model" for transformers,
+  /// "diffusion_pytorch_model" for diffusers.
+  std::shared_ptr<const TensorSource> source(const std::string& name, const std::string& stem) const {
+    return open_checkpoint(component(name), stem, variant_);
+  }
+
+  /// Builds a network from such weights on the context's device and in its dtype. Tensors that it did not ask
+  /// for are reported, but for those whose names begin with one of `harmless`.
   template <class Model, class ModelConfig>
   Model load(const std::string& name, const std::string& stem, const ModelConfig& config,
-             const std::vector<std::string>& not_needed = {}) const {
-    const Weights weights(open_checkpoint(component(name), stem, variant_), context_.device, context_.dtype);
+             const std::vector<std::string>& harmless = {}) const {
+    const Weights weights(source(name, stem), context_.device, context_.dtype);
     Model model(weights, config);
-    report_unused(weights, not_needed);
+    if (context_.log) log_unused({weights}, name, *context_.log, harmless);
     return model;
   }
 
  private:
-  void report_unused(const Weights& weights, const std::vector<std::string>& not_needed) const {
-    auto names = weights.unused();
-    std::erase_if(names, [&](const std::string& name) {
-      return std::any_of(not_needed.begin(), not_needed.end(),
-                         [&](const auto& prefix) { return name.starts_with(prefix); });
-    });
-    if (names.empty() || !context_.log) return;
-    const std::size_t shown = std::min<std::size_t>(names.size(), 8);
-    context_.log->warn("{}: {} tensors are not used: {}{}", weights.description(), names.size(),
-                       fmt::join(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(shown), ", "),
-                       names.size() > shown ? ", …" : "");
-  }
-
   std::filesystem::path folder_;
   std::string variant_;
   Context context_;

@@ -1,5 +1,6 @@
-// A read-only collection of named tensors: what every weights file format becomes once it is opened. `Weights` (io/weights.hpp) is the
-// scope that networks are built from; it reads through this interface and never knows the format.
+// A read-only collection of named tensors: what every weights file format becomes once it is opened.
+// `Weights` (io/weights.hpp) is the scope that networks are built from; it reads through this interface and
+// never knows the format.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -17,7 +18,8 @@ struct TensorInfo {
   std::string file;  ///< the file (or shard) that holds it, for messages
 };
 
-/// Named tensors of one checkpoint. Opening checks the whole structure of the file; reading a tensor cannot run past it.
+/// Named tensors of one checkpoint. Opening checks the whole structure of the file; reading a tensor cannot
+/// run past it.
 class TensorSource {
  public:
   virtual ~TensorSource() = default;
@@ -28,8 +30,8 @@ class TensorSource {
   /// Nothing is read; null when there is no such tensor.
   virtual const TensorInfo* find(const std::string& name) const = 0;
 
-  /// The tensor on the CPU in its stored dtype, as a view of the mapped file wherever possible. It keeps the mapping alive and must not be
-  /// written to. Throws LoadError for an unknown name.
+  /// The tensor on the CPU in its stored dtype, as a view of the mapped file wherever possible. It keeps the
+  /// mapping alive and must not be written to. Throws LoadError for an unknown name.
   virtual at::Tensor read(const std::string& name) const = 0;
 
   /// The file or index that was opened, for messages.

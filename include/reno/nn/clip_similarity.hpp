@@ -24,6 +24,7 @@
 #include "reno/nn/normalize.hpp"
 #include "reno/nn/offload.hpp"
 #include "reno/text/clip_tokenizer.hpp"
+#include "reno/text/shortened.hpp"
 
 namespace reno::nn {
 
@@ -65,7 +66,7 @@ class ClipSimilarity {
       batch.push_back(tokenizer_.encode(prompt, Padding::none));
       if (batch.back().truncated())
         log_->warn("{}: the text encoder reads {} tokens; the last {} of this prompt are cut off: {}", name_,
-                   tokenizer_.max_length() - 2, batch.back().dropped, prompt);
+                   tokenizer_.max_length() - 2, batch.back().dropped, shortened(prompt));
     }
     pad_to_longest(batch, tokenizer_.end_id());  // behind the end, where it changes nothing
     TokenIds ids;

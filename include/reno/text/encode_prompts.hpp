@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "reno/text/shortened.hpp"
 #include "reno/text/tokens.hpp"
 
 namespace reno {
@@ -43,9 +44,9 @@ std::vector<std::vector<std::int64_t>> encode_prompts(const Tokenizer& tokenizer
       const auto special = std::int64_t{2};  // start and end
       const auto kept = static_cast<std::size_t>(tokenizer.max_length() - special);
       log->warn(
-          "the prompt is {} tokens too long for the text encoder ({} at most), which will not see its end: "
-          "\"{}\"",
-          tokens.dropped, kept, text_beyond(tokenizer, prompt, kept));
+          "the prompt is truncated: the text encoder takes {} tokens and this prompt has {} more; it will "
+          "not see: \"{}\"",
+          kept, tokens.dropped, shortened(text_beyond(tokenizer, prompt, kept)));
     }
     ids.push_back(tokens.ids);
   }

@@ -79,8 +79,8 @@ class SdTurbo {
 
   Pretrained base_files() const { return {options_.base, options_.variant, context_}; }
 
-  /// The base is loaded when it is needed, after the optimisation, so that the two never compete for memory;
-  /// but what is wrong with its files is said now. On the meta device nothing is read but names and shapes.
+  /// The base is loaded when it is needed, after the optimisation, and takes no memory from it; but what is
+  /// wrong with its files is said now. On the meta device nothing is read but names and shapes.
   void check_base() const {
     Context rehearsal = context_;
     rehearsal.device = c10::kMeta;

@@ -16,8 +16,10 @@
 #include "reno/concepts.hpp"
 #include "reno/context.hpp"
 #include "reno/io/pretrained.hpp"
+#include "reno/io/unused.hpp"
 #include "reno/nn/autoencoder_kl.hpp"
 #include "reno/nn/clip.hpp"
+#include "reno/nn/offload.hpp"
 #include "reno/nn/unet2d_condition.hpp"
 #include "reno/schedulers/denoise.hpp"
 #include "reno/schedulers/euler_discrete.hpp"
@@ -73,6 +75,7 @@ struct StableDiffusion {
   StableDiffusionConfig config;
   ClipTokenizer tokenizer;
   schedulers::EulerDiscreteScheduler scheduler;
+  nn::Offload text_weights;  ///< needed once per prompt
   nn::CLIPTextModel text_encoder;
   nn::UNet2DConditionModel unet;
   nn::AutoencoderKLDecoder vae;
@@ -83,16 +86,19 @@ struct StableDiffusion {
       : config(files),
         tokenizer(ClipTokenizer::from_directory(files.component("tokenizer"), ClipTextStyle::transformers)),
         scheduler(files.config("scheduler", "scheduler_config.json")),
-        text_encoder(files.load<nn::CLIPTextModel>("text_encoder", "model", config.text_encoder,
-                                                   {"text_model.embeddings.position_ids"})),
+        text_weights(files.source("text_encoder", "model"), context),
+        text_encoder(text_weights.weights(), config.text_encoder),
         unet(files.load<nn::UNet2DConditionModel>("unet", "diffusion_pytorch_model", config.unet)),
         vae(files.load<nn::AutoencoderKLDecoder>("vae", "diffusion_pytorch_model", config.vae,
                                                  {"encoder.", "quant_conv."})),
-        log(context.log) {}
+        log(context.log) {
+    if (log) log_unused({text_weights.weights()}, "text_encoder", *log);
+  }
 
   /// Hidden states after the final norm (N, tokens, width).
   at::Tensor encode(const Prompts& prompts) const {
-    return text_encoder(encode_prompts(tokenizer, prompts, log)).last_hidden_state;
+    const auto ids = encode_prompts(tokenizer, prompts, log);
+    return text_weights.during([&] { return text_encoder(ids).last_hidden_state; });
   }
 
   Sampling prepare(std::int64_t steps) const {

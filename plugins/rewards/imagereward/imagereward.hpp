@@ -26,6 +26,7 @@
 #include "reno/nn/reward_head.hpp"
 #include "reno/nn/vision_transformer.hpp"
 #include "reno/text/find_tokenizer.hpp"
+#include "reno/text/shortened.hpp"
 #include "reno/text/wordpiece_tokenizer.hpp"
 
 namespace reno {
@@ -63,7 +64,7 @@ class ImageReward {
       batch.push_back(tokenizer_.encode(prompt, max_length, Padding::none));
       if (batch.back().truncated())
         log_->warn("imagereward: the model reads {} tokens; the last {} of this prompt are cut off: {}",
-                   max_length - 2, batch.back().dropped, prompt);
+                   max_length - 2, batch.back().dropped, shortened(prompt));
     }
     pad_to_longest(batch, tokenizer_.pad_id());  // masked: the length changes no score
     std::vector<at::Tensor> ids, masks;
