@@ -1,6 +1,8 @@
 // CLIPScore and PickScore differ in weights and constants alone, so they are tested alike.
 #pragma once
 
+#include <unistd.h>
+
 #include "plugins/reward_checks.hpp"
 #include "reno/nn/clip_files.hpp"
 #include "support/manifests.hpp"
@@ -36,6 +38,31 @@ void check_against_transformers(const std::string& name) {
         CHECK(at::equal(at::tensor(batch[static_cast<std::size_t>(i)].ids, at::kLong), ids[i]));
     }
   }
+}
+
+/// transformers' older weights file, alone in its directory, gives the same scores; the zip format in one
+/// preset and the one before it in the other.
+template <class R>
+void check_pickled_weights(const std::string& name) {
+  namespace fs = std::filesystem;
+  const auto folder = fs::temp_directory_path() / fmt::format("reno-{}-{}", name, ::getpid());
+  for (const auto& golden : goldens("rewards/" + name)) {
+    if (!fs::exists(golden.folder / "pytorch_model.bin")) continue;
+    INFO(golden.preset);
+    fs::remove_all(folder);
+    fs::create_directory(folder);
+    for (const auto& file :
+         {"pytorch_model.bin", "config.json", "vocab.json", "merges.txt", "tokenizer_config.json"})
+      fs::create_symlink(fs::absolute(golden.folder / file), folder / file);
+    const LoggedContext context;
+    const auto pickled = open_from<R>(folder, context);
+    CHECK(context.logged().empty());  // position_ids are no surprise
+    const auto reward = open_from<R>(golden.folder, context);
+    const at::Tensor pixels = test_pixels(1, reward.preprocess()).to(at::kFloat);
+    CHECK(at::equal(pickled.score(pixels, pickled.encode({"a red dog"})),
+                    reward.score(pixels, reward.encode({"a red dog"}))));
+  }
+  fs::remove_all(folder);
 }
 
 inline void check_published_shapes(const std::string& name) {

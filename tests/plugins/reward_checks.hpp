@@ -159,4 +159,42 @@ void check_dtypes_and_devices(Make make, double bfloat16_tolerance) {
   }
 }
 
+/// Where the trained small reward models lie: in the repository or beside it; empty, with a message, if not.
+inline std::filesystem::path shapes_weights(const std::string& name) {
+  for (const auto* place :
+       {RENO_SOURCE_DIR "/examples/shapes/rewards", RENO_SOURCE_DIR "/../shared/shapes/rewards"})
+    if (const auto folder = std::filesystem::path(place) / name; std::filesystem::exists(folder))
+      return folder;
+  WARN("skipped: the shapes world's weights for " << name << " are not there");
+  return {};
+}
+
+/// Pictures of the shapes world (4, 3, 64, 64): a red circle, a blue circle, a red square, a blue square.
+inline at::Tensor shapes_pictures() {
+  const auto axis = at::arange(64).to(at::kFloat) + 0.5F - 32;
+  const auto x = axis.view({1, 64});
+  const auto y = axis.view({64, 1});
+  const auto disc = (0.5 - ((x.square() + y.square()).sqrt() - 11.0)).clamp(0, 1);
+  const auto square = (0.5 - (at::max(x.abs(), y.abs()) - 10.0)).clamp(0, 1);
+  const auto red = at::tensor({0.88F, 0.10F, 0.10F}).view({3, 1, 1});
+  const auto blue = at::tensor({0.12F, 0.25F, 0.92F}).view({3, 1, 1});
+  const auto paint = [](const at::Tensor& shape, const at::Tensor& colour) {
+    return shape * colour + (1 - shape) * 0.9;
+  };
+  return at::stack({paint(disc, red), paint(disc, blue), paint(square, red), paint(square, blue)});
+}
+
+/// A trained reward gives each picture more with its own caption than with another's.
+template <Reward R>
+void check_prefers_true_captions(const R& reward) {
+  const Prompts captions = {"a photo of a red circle", "a photo of a blue circle", "a photo of a red square",
+                            "a photo of a blue square"};
+  const auto pixels = preprocess(shapes_pictures(), reward.preprocess());
+  std::vector<at::Tensor> scores;  // one row per caption
+  for (const auto& caption : captions)
+    scores.push_back(reward.score(pixels, reward.encode(Prompts(captions.size(), caption))));
+  INFO(at::stack(scores));
+  CHECK(at::equal(at::stack(scores).argmax(0), at::arange(4)));
+}
+
 }  // namespace reno::test

@@ -100,6 +100,19 @@ TEST_CASE("a file that is no TorchScript archive is refused in one sentence") {
   CHECK_THAT(message("/nonexistent.pt"), Catch::Matchers::Contains("/nonexistent.pt: cannot be read"));
 }
 
+TEST_CASE("aesthetic with the shapes world's weights prefers clean pictures to noise") {
+  const auto folder = shapes_weights("aesthetic");
+  if (folder.empty()) return;
+  const auto reward = open_from(folder, folder / "hf", LoggedContext());
+  at::manual_seed(0);
+  const auto clean = shapes_pictures();
+  const auto noisy = (clean + 0.3 * at::randn_like(clean)).clamp(0, 1);
+  const auto score = [&](const at::Tensor& images) {
+    return reward.score(reno::preprocess(images, reward.preprocess()), {});
+  };
+  CHECK((score(clean) > score(noisy)).all().item<bool>());
+}
+
 TEST_CASE("aesthetic registers with its published constants") {
   reno::Registry registry;
   registry.add<Aesthetic>("aesthetic", "");

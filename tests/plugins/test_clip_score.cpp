@@ -17,6 +17,8 @@ TEST_CASE("clip-score agrees with transformers: ids, losses and gradients") {
   check_against_transformers<ClipScore>("clip");
 }
 
+TEST_CASE("clip-score reads pytorch_model.bin as well") { check_pickled_weights<ClipScore>("clip"); }
+
 TEST_CASE("clip-score: images of a batch are independent") { check_batch(tiny); }
 
 TEST_CASE("clip-score: the gradient agrees with finite differences") { check_gradient(tiny); }
@@ -25,13 +27,9 @@ TEST_CASE("clip-score keeps dtypes and devices") { check_dtypes_and_devices(tiny
 
 TEST_CASE("clip-score asks for what the published checkpoint has") { check_published_shapes("clip"); }
 
-TEST_CASE("clip-score scores with the shapes world's weights") {
-  const LoggedContext context;
-  const auto reward = open_from<ClipScore>(RENO_SOURCE_DIR "/examples/shapes/rewards/clip", context);
-  const auto features = reward.encode({"a photo of a red circle", "a photo of a blue square"});
-  const auto scores = reward.score(test_pixels(2, reward.preprocess()).to(at::kFloat), features);
-  CHECK(scores.isfinite().all().item<bool>());
-  CHECK(scores.abs().max().item<float>() <= 20);  // |cosine| <= 1, times the model's factor
+TEST_CASE("clip-score with the shapes world's weights prefers true captions") {
+  if (const auto folder = shapes_weights("clip"); !folder.empty())
+    check_prefers_true_captions(open_from<ClipScore>(folder, LoggedContext()));
 }
 
 TEST_CASE("clip-score registers with its published constants") {

@@ -121,6 +121,11 @@ TEST_CASE("hpsv2: a checkpoint of another kind is named as such") {
                            "that transformers calls vision_model.encoder.layers.0.mlp.fc1.weight"));
 }
 
+TEST_CASE("hpsv2 with the shapes world's weights prefers true captions") {
+  if (const auto folder = shapes_weights("hpsv2"); !folder.empty())
+    check_prefers_true_captions(open_from(folder, LoggedContext()));
+}
+
 TEST_CASE("hpsv2 registers with its published constants") {
   reno::Registry registry;
   registry.add<Hpsv2>("hpsv2", "");

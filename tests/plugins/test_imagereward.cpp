@@ -100,6 +100,11 @@ TEST_CASE("imagereward warns of a prompt that is too long") {
             prompt + "\n");
 }
 
+TEST_CASE("imagereward with the shapes world's weights prefers true captions") {
+  if (const auto folder = shapes_weights("imagereward"); !folder.empty())
+    check_prefers_true_captions(open_from(folder, LoggedContext()));
+}
+
 TEST_CASE("imagereward registers with its published constants") {
   reno::Registry registry;
   registry.add<ImageReward>("imagereward", "");

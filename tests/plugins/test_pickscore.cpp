@@ -17,6 +17,8 @@ TEST_CASE("pickscore agrees with transformers: ids, losses and gradients") {
   check_against_transformers<PickScore>("pickscore");
 }
 
+TEST_CASE("pickscore reads pytorch_model.bin as well") { check_pickled_weights<PickScore>("pickscore"); }
+
 TEST_CASE("pickscore: images of a batch are independent") { check_batch(tiny); }
 
 TEST_CASE("pickscore: the gradient agrees with finite differences") { check_gradient(tiny); }
@@ -25,13 +27,9 @@ TEST_CASE("pickscore keeps dtypes and devices") { check_dtypes_and_devices(tiny,
 
 TEST_CASE("pickscore asks for what the published checkpoint has") { check_published_shapes("pickscore"); }
 
-TEST_CASE("pickscore scores with the shapes world's weights") {
-  const LoggedContext context;
-  const auto reward = open_from<PickScore>(RENO_SOURCE_DIR "/examples/shapes/rewards/pickscore", context);
-  const auto features = reward.encode({"a photo of a red circle", "a photo of a blue square"});
-  const auto scores = reward.score(test_pixels(2, reward.preprocess()).to(at::kFloat), features);
-  CHECK(scores.isfinite().all().item<bool>());
-  CHECK(scores.abs().max().item<float>() <= 35);  // |cosine| <= 1, times the model's factor
+TEST_CASE("pickscore with the shapes world's weights prefers true captions") {
+  if (const auto folder = shapes_weights("pickscore"); !folder.empty())
+    check_prefers_true_captions(open_from<PickScore>(folder, LoggedContext()));
 }
 
 TEST_CASE("pickscore registers with its published constants") {
