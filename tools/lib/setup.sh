@@ -18,14 +18,11 @@ wants_cuda() {
   esac
 }
 
-venv_fingerprint() { echo "$("$python" --version) $conan_version"; }
-
 # What the installed dependencies depend on; when it changes, they are looked at again.
 fingerprint() {
   {
     sha256sum conan/conanfile.py conan/profiles/* conan/recipes/*/config.yml conan/recipes/*/all/*.py
-    venv_fingerprint
-    echo "cuda=$cuda home=$CONAN_HOME root=$root"
+    echo "$conan_version cuda=$cuda home=$CONAN_HOME root=$root"
   } | sha256sum | cut -d' ' -f1
 }
 
@@ -37,10 +34,15 @@ dependencies_in_place() {
   command -v cmake ninja g++ >/dev/null
 }
 
+# Whichever Python made it: another `python3` first in PATH is no reason to start afresh.
+venv_in_place() {
+  [[ -f $venv/fingerprint && $(<"$venv/fingerprint") == "$conan_version" ]] && "$venv/bin/python" -c '' 2>/dev/null
+}
+
 make_venv() {
   "$python" -m venv --clear "$venv" &&
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir "$conan_version" &&
-    venv_fingerprint >"$venv/fingerprint"
+    echo "$conan_version" >"$venv/fingerprint"
 }
 
 # What an earlier recipe made is gigabytes that nobody uses. A shared Conan home is left alone.
@@ -71,7 +73,7 @@ wanted=$(fingerprint)
 if dependencies_in_place "$wanted"; then
   echo "Dependencies are in place."
 else
-  if [[ ! -f $venv/fingerprint || $(<"$venv/fingerprint") != $(venv_fingerprint) ]]; then
+  if ! venv_in_place; then
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ||
       fail "Python 3.10 or newer is needed as '$python' (PYTHON=<another> chooses): apt-get install python3 python3-venv"
     "$python" -c 'import ensurepip' 2>/dev/null || fail "Python's venv is missing: apt-get install python3-venv"
