@@ -41,8 +41,7 @@ std::vector<std::vector<std::int64_t>> encode_prompts(const Tokenizer& tokenizer
   for (const auto& prompt : prompts) {
     const Tokens tokens = tokenizer.encode(prompt);
     if (tokens.truncated() && log) {
-      const auto special = std::int64_t{2};  // start and end
-      const auto kept = static_cast<std::size_t>(tokenizer.max_length() - special);
+      const auto kept = tokenizer.encode_text(prompt).size() - tokens.dropped;
       log->warn(
           "the prompt is truncated: the text encoder takes {} tokens and this prompt has {} more; it will "
           "not see: \"{}\"",
