@@ -7,7 +7,6 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/stack.h>
-#include <ATen/ops/tensor.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -19,6 +18,7 @@
 #include "reno/error.hpp"
 #include "reno/nn/clip_config.hpp"
 #include "reno/nn/modules.hpp"
+#include "reno/nn/token_ids.hpp"
 
 namespace reno::nn {
 
@@ -76,9 +76,6 @@ inline std::vector<CLIPEncoderLayer> clip_layers(const Weights& w, const CLIPEnc
 }
 }  // namespace detail
 
-/// Token ids on the host, one row per prompt, all rows of one length.
-using TokenIds = std::vector<std::vector<std::int64_t>>;
-
 struct CLIPTextOutput {
   at::Tensor last_hidden_state;  ///< (N, length, hidden), after the final LayerNorm
   at::Tensor penultimate;        ///< (N, length, hidden), transformers' hidden_states[-2]: SDXL's embedding
@@ -123,12 +120,8 @@ struct CLIPTextModel {
     if (length == 0 || length > position_embedding.weight.size(0))
       throw LoadError(fmt::format("a prompt of {} tokens, this text encoder has positions for 1 to {}",
                                   length, position_embedding.weight.size(0)));
-    std::vector<at::Tensor> rows;
-    for (const auto& row : ids) {
-      check(row, length);
-      rows.push_back(at::tensor(row, at::kLong));
-    }
-    return token_embedding(at::stack(rows).to(token_embedding.weight.device())) +
+    const auto& table = token_embedding.weight;
+    return token_embedding(token_matrix(ids, table.size(0), table.device())) +
            position_embedding.weight.narrow(0, 0, length);
   }
 
@@ -141,17 +134,6 @@ struct CLIPTextModel {
       throw LoadError(fmt::format("the text encoder's eos_token_id {} is not the end token of the tokenizer",
                                   eos_token_id));
     return end - row.begin();
-  }
-
- private:
-  void check(const std::vector<std::int64_t>& row, std::int64_t length) const {
-    const auto vocabulary = token_embedding.weight.size(0);
-    if (static_cast<std::int64_t>(row.size()) != length)
-      throw LoadError(fmt::format("prompts of {} and {} tokens in one batch", length, row.size()));
-    for (const auto id : row)
-      if (id < 0 || id >= vocabulary)
-        throw LoadError(
-            fmt::format("token id {}, but this text encoder has a vocabulary of {}", id, vocabulary));
   }
 };
 
