@@ -8,7 +8,7 @@
 #include "reno/optimizers/builtin.hpp"
 #include "reno/run/run.hpp"
 #include "support/fakes.hpp"
-#include "support/temporary_folder.hpp"
+#include "support/program.hpp"
 
 namespace {
 
@@ -105,6 +105,14 @@ TEST_CASE("a run leaves its whole directory behind", "[run]") {
   const auto noise = open_safetensors(trial.output() / "best_noise.safetensors")->read("noise");
   CHECK(noise.sizes() == at::IntArrayRef({1, 3, 8, 8}));
   CHECK(noise.norm().item<double>() == Approx(results[0]["best"]["norm"].get<double>()).epsilon(1e-5));
+  const std::string best = read_file(trial.output() / "best_image.png");
+  CHECK_THAT(best,
+             Contains("tEXtparameters") && Contains("a \"cat\" <b>\nSteps: 1, Sampler: ReNO sgd, Seed: 3, "
+                                                    "Size: 8x8, Model: sigmoid, ReNO iteration: 5"));
+  CHECK_THAT(best,
+             Contains("tEXtreno") && Contains(R"("text":"a \"cat\" <b>","prompt":0,"seed":3,"iteration":5)"));
+  CHECK_THAT(read_file(trial.output() / "init_image.png"), Contains("ReNO iteration: 0,"));
+  CHECK_FALSE(fs::exists(trial.output() / "tensorboard"));
   const Experiment again = read_experiment(trial.output() / "experiment.toml", trial.registry);
   CHECK(again == trial.experiment());
 }
@@ -131,6 +139,25 @@ TEST_CASE("prompts in batches give what each gives alone", "[run]") {
     const auto batched = totals(batch);
     REQUIRE(batched.size() == 3);
     for (std::size_t i = 0; i < 3; ++i) CHECK(batched[i] == Approx(single[i]).epsilon(1e-6));
+  }
+}
+
+TEST_CASE("event files for TensorBoard, a folder per prompt", "[run]") {
+  Trial trial;
+  std::ofstream(trial.folder.path() / "prompts.txt") << "one\ntwo\nthree\n";
+  trial.run =
+      "task = \"example-prompts\"\nprompts = \"prompts.txt\"\niterations = 2\nbatch = 2\ntensorboard = true";
+  trial.execute();
+  trial.settings.overwrite = true;
+  trial.execute();
+  for (const char* prompt : {"00000", "00001", "00002"}) {
+    std::vector<fs::path> files;
+    for (const auto& item : fs::directory_iterator(trial.output() / "tensorboard" / prompt))
+      files.push_back(item.path());
+    REQUIRE(files.size() == 1);
+    const std::string events = read_file(files[0]);
+    for (const char* name : {"score/square", "loss/total", "noise/norm", "image/initial", "image/best"})
+      CHECK_THAT(events, Contains(name));
   }
 }
 

@@ -42,6 +42,7 @@ struct RunOptions {
   MemoryMode memory = MemoryMode::balanced;
   std::filesystem::path output;  ///< never empty once read
   bool save_all_images = false;
+  bool tensorboard = false;
 
   void describe(auto& field) {
     field("task", task, "which prompts are run",
@@ -74,6 +75,8 @@ struct RunOptions {
           "directory of the results; empty: outputs/ and the prompt (task single) or the experiment file's "
           "name");
     field("save_all_images", save_all_images, "also write the image of each iteration");
+    field("tensorboard", tensorboard,
+          "also write event files for TensorBoard, in the folder tensorboard of the output directory");
   }
 
   bool operator==(const RunOptions&) const = default;

@@ -17,6 +17,7 @@
 #include "reno/io/safetensors.hpp"
 #include "reno/plugin.hpp"
 #include "reno/run/context.hpp"
+#include "reno/run/image_texts.hpp"
 #include "reno/run/json_lines.hpp"
 #include "reno/run/memory.hpp"
 #include "reno/run/noise.hpp"
@@ -25,6 +26,7 @@
 #include "reno/run/report.hpp"
 #include "reno/run/results.hpp"
 #include "reno/run/run_directory.hpp"
+#include "reno/run/tensorboard.hpp"
 #include "reno/version.hpp"
 
 namespace reno {
@@ -72,7 +74,8 @@ class Run {
         results_(directory_.file("results.jsonl")),
         objective_(detail::timed(summary_.costs.load_seconds,
                                  [&] { return load_objective(experiment, registry, context_); })),
-        report_(reward_names()) {
+        report_(reward_names()),
+        image_texts_(experiment) {
     summary_.rewards = reward_names();
     summary_.output = directory_.root();
     write_file_atomically(directory_.file("experiment.toml"), write_toml(experiment_));
@@ -158,6 +161,10 @@ class Run {
     const auto encoded =
         detail::timed(summary_.costs.encode_seconds, [&] { return objective_.encode(texts); });
 
+    boards_.clear();
+    if (experiment_.run.tensorboard) {
+      for (const auto& item : batch) boards_.emplace_back(directory_.tensorboard(item.index));
+    }
     std::vector<ImageResult> results;
     LoopOptions loop;
     loop.iterations = iterations();
@@ -195,17 +202,33 @@ class Run {
       total += metrics.total / static_cast<double>(batch.size());
       best += results[n].best.total / static_cast<double>(batch.size());
       metrics_.append(metrics_json(summary_.rewards, batch[n].index, iteration, metrics));
-      const auto row = static_cast<std::int64_t>(n);
-      if (iteration.index == 0) {
-        write_png(directory_.prompt_folder(batch[n].index) / "init_image.png", iteration.images[row]);
-      }
-      if (experiment_.run.save_all_images) {
-        write_png(directory_.iteration_image(batch[n].index, iteration.index), iteration.images[row]);
-      }
+      const at::Tensor image = iteration.images[static_cast<std::int64_t>(n)];
+      const auto save_image = [&](const std::filesystem::path& file) {
+        write_png(file, image, image_texts_(batch[n], iteration.index, metrics, image));
+      };
+      if (iteration.index == 0) save_image(directory_.prompt_folder(batch[n].index) / "init_image.png");
+      if (experiment_.run.save_all_images)
+        save_image(directory_.iteration_image(batch[n].index, iteration.index));
+      if (!boards_.empty()) log_to_board(boards_[n], iteration, metrics, image);
     }
     summary_.costs.optimize_seconds += iteration.seconds;
     ++summary_.costs.iterations;
     progress.update(batch.front().index, iteration.index, total, best);
+  }
+
+  void log_to_board(TensorBoardLog& board, const Iteration& iteration, const ImageMetrics& metrics,
+                    const at::Tensor& image) const {
+    std::vector<std::pair<std::string, double>> scalars;
+    for (std::size_t k = 0; k < metrics.scores.size(); ++k) {
+      scalars.emplace_back("score/" + summary_.rewards[k], metrics.scores[k]);
+    }
+    scalars.insert(scalars.end(), {{"loss/total", metrics.total},
+                                   {"loss/regularization", metrics.regularization},
+                                   {"noise/norm", metrics.norm},
+                                   {"time/seconds", iteration.seconds}});
+    if (metrics.grad_norm) scalars.emplace_back("noise/grad_norm", *metrics.grad_norm);
+    board.scalars(iteration.index, scalars);
+    if (iteration.index == 0) board.image(0, "image/initial", image);
   }
 
   /// Writes what is known of each prompt of the batch.
@@ -216,7 +239,9 @@ class Run {
       const auto folder = directory_.prompt_folder(batch[n].index);
       if (experiment_.run.task != Task::single)
         write_file_atomically(folder / "prompt.txt", batch[n].text + "\n");
-      write_png(folder / "best_image.png", result.best_image);
+      write_png(folder / "best_image.png", result.best_image,
+                image_texts_(batch[n], result.best_iteration, result.best, result.best_image));
+      if (!boards_.empty()) boards_[n].image(result.best_iteration, "image/best", result.best_image);
       write_safetensors(folder / "best_noise.safetensors", {{"noise", result.best_noise.unsqueeze(0).cpu()}},
                         {});
       results_.append(result_json(summary_.rewards, batch[n], context_.seed, result));
@@ -253,6 +278,8 @@ class Run {
   JsonLines results_;
   Objective objective_;
   Report report_;
+  ImageTexts image_texts_;
+  std::vector<TensorBoardLog> boards_;  ///< one per prompt of the batch, if wanted
 };
 
 }  // namespace reno

@@ -3,6 +3,7 @@
 //
 //     experiment.toml metrics.jsonl results.jsonl results.json report.html comparison.png
 //     [00000/] prompt.txt init_image.png best_image.png best_noise.safetensors images/00000.png
+//     tensorboard/[00000/] events.out.tfevents.*
 #pragma once
 
 #include <fmt/format.h>
@@ -47,6 +48,12 @@ class RunDirectory {
     return create(prompt_folder(prompt) / "images") / fmt::format("{:05}.png", iteration);
   }
 
+  /// Where the event files of one prompt go. A folder beside all else, for the name of a run in TensorBoard
+  /// is its path.
+  std::filesystem::path tensorboard(std::int64_t prompt) const {
+    return one_prompt_ ? root_ / "tensorboard" : root_ / "tensorboard" / fmt::format("{:05}", prompt);
+  }
+
  private:
   static std::filesystem::path create(std::filesystem::path folder) {
     std::error_code error;
@@ -64,6 +71,7 @@ class RunDirectory {
                              "report.html", "comparison.png"}) {
       std::filesystem::remove(root_ / name);
     }
+    std::filesystem::remove_all(root_ / "tensorboard");
     clear_prompt(root_);
     for (const auto& item : std::filesystem::directory_iterator(root_)) {
       const std::string name = item.path().filename();

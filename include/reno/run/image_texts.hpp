@@ -1,0 +1,88 @@
+// What a PNG of a run says about itself: `parameters` as stable-diffusion webui writes it, which galleries
+// and catalogues read, and `reno`, a JSON object with all that is needed to make the image again.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "reno/experiment/write_toml.hpp"
+#include "reno/image/png.hpp"
+#include "reno/run/results.hpp"
+#include "reno/version.hpp"
+
+namespace reno {
+
+/// Describes the images of one experiment. The texts depend on nothing but experiment, prompt and iteration:
+/// a repeated run writes the same bytes.
+class ImageTexts {
+ public:
+  explicit ImageTexts(const Experiment& experiment)
+      : experiment_(write_toml(experiment)),
+        model_(experiment.generator.plugin),
+        sampler_(sampler(experiment)),
+        seed_(experiment.run.seed) {
+    for (const auto& term : experiment.rewards) rewards_.push_back(term.name);
+  }
+
+  /// image: (3,H,W), as measured at `iteration`.
+  std::vector<PngText> operator()(const PromptItem& prompt, std::int64_t iteration,
+                                  const ImageMetrics& metrics, const at::Tensor& image) const {
+    return {{"parameters", parameters(prompt, iteration, image)},
+            {"reno", json(prompt, iteration, metrics).dump(-1, ' ', /*ensure_ascii=*/true, replace)}};
+  }
+
+ private:
+  static constexpr auto replace = nlohmann::ordered_json::error_handler_t::replace;
+
+  static std::string sampler(const Experiment& experiment) {
+    switch (experiment.run.mode) {
+      case Mode::optimize:
+        return "ReNO " + experiment.optimizer.plugin;
+      case Mode::best_of_n:
+        return "ReNO best-of-n";
+      case Mode::no_optim:
+        break;
+    }
+    return "one step";
+  }
+
+  /// A value that holds the format's own separators stands in quotes, as JSON.
+  static std::string quoted(const std::string& value) {
+    return value.find_first_of(",:\n\"") == std::string::npos
+               ? value
+               : nlohmann::json(value).dump(-1, ' ', false, replace);
+  }
+
+  std::string parameters(const PromptItem& prompt, std::int64_t iteration, const at::Tensor& image) const {
+    return fmt::format(
+        "{}{}Steps: 1, Sampler: {}, Seed: {}, Size: {}x{}, Model: {}, ReNO iteration: {}, "
+        "Prompt index: {}, Version: reno {}",
+        prompt.text, prompt.text.empty() ? "" : "\n", quoted(sampler_), seed_, image.size(2), image.size(1),
+        quoted(model_), iteration, prompt.index, version);
+  }
+
+  nlohmann::ordered_json json(const PromptItem& prompt, std::int64_t iteration,
+                              const ImageMetrics& metrics) const {
+    nlohmann::ordered_json object;
+    object["version"] = version;
+    object["text"] = prompt.text;
+    object["prompt"] = prompt.index;
+    object["seed"] = seed_;
+    object["iteration"] = iteration;
+    object.update(detail::measured(rewards_, metrics));
+    object["experiment"] = experiment_;
+    return object;
+  }
+
+  std::string experiment_;  ///< resolved, as TOML
+  std::string model_;
+  std::string sampler_;
+  std::int64_t seed_;
+  std::vector<std::string> rewards_;
+};
+
+}  // namespace reno
