@@ -10,6 +10,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
+#include <fmt/format.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <optional>
@@ -142,6 +143,11 @@ class Objective {
     result.scores[k] = score.detach().to(result.total.scalar_type());
     result.total = result.total + weight * (reward.ceiling() - result.scores[k]);
     if (!differentiate) return {};
+    if (!score.requires_grad())
+      throw ConfigurationError(fmt::format(
+          "the score of reward '{}' has no gradient with respect to the pixels: give it weight = 0 to "
+          "monitor it, or use run.mode = \"best-of-n\"",
+          name));
     const at::Tensor gradient = product(score, leaf, at::full_like(score, -weight));
     result.gradient_norms[k] =
         at::linalg_vector_norm(gradient.flatten(1).to(result.total.scalar_type()), 2, {1});

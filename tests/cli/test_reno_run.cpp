@@ -131,6 +131,21 @@ TEST_CASE("the quickstart improves every prompt", "[cli]") {
   CHECK(count == 6);
 }
 
+TEST_CASE("a reward from TorchScript is optimised from the experiment alone", "[cli]") {
+  const TemporaryFolder folder;
+  const std::string example = std::string(RENO_SOURCE_DIR) + "/examples/torchscript-reward/symmetric.toml";
+  const Outcome outcome = reno_run({example, "--set", "run.iterations=6", "--set", set_output(folder)});
+  INFO(outcome.errors);
+  REQUIRE(outcome.status == 0);
+  const auto results = nlohmann::json::parse(read_file(folder.path() / "out" / "results.json"));
+  const auto symmetry = results["mean"]["scores"]["symmetry"];
+  CHECK(symmetry["best"] > symmetry["initial"]);
+
+  const Outcome rehearsal = reno_run({example, "--dry-run", "--set", set_output(folder)});
+  CHECK(rehearsal.status == 0);
+  CHECK_THAT(rehearsal.errors, Contains("a dry run does not run the program"));
+}
+
 TEST_CASE("a prompt that no file name could hold", "[cli]") {
   const TemporaryFolder folder;
   std::string prompt = "../../a/b\n🙂";
