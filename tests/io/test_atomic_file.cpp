@@ -5,14 +5,14 @@
 #include <catch2/catch.hpp>
 #include <csignal>
 
-#include "io/temporary_directory.hpp"
 #include "reno/io/atomic_file.hpp"
+#include "support/temporary_folder.hpp"
 
 using reno::AtomicFile;
 using reno::RunError;
 using reno::write_file_atomically;
-using reno::testing::message_of;
-using reno::testing::read_file;
+using reno::test::message_of;
+using reno::test::read_file;
 
 namespace {
 
@@ -41,7 +41,7 @@ class FileSizeLimit {
 }  // namespace
 
 TEST_CASE("An atomic file appears whole, replaces what was there and leaves nothing beside it") {
-  const reno::testing::TemporaryDirectory folder;
+  const reno::test::TemporaryFolder folder;
   const auto path = folder / "a.txt";
   write_file_atomically(path, "first");
   write_file_atomically(path, "second");
@@ -52,7 +52,7 @@ TEST_CASE("An atomic file appears whole, replaces what was there and leaves noth
 }
 
 TEST_CASE("Before commit nothing is visible, without commit nothing stays") {
-  const reno::testing::TemporaryDirectory folder;
+  const reno::test::TemporaryFolder folder;
   const auto path = folder.write("a.txt", "old");
   {
     AtomicFile file(path);
@@ -66,7 +66,7 @@ TEST_CASE("Before commit nothing is visible, without commit nothing stays") {
 }
 
 TEST_CASE("Two writers of one name do not mix") {
-  const reno::testing::TemporaryDirectory folder;
+  const reno::test::TemporaryFolder folder;
   AtomicFile first(folder / "a");
   AtomicFile second(folder / "a");
   first.write("first");
@@ -79,7 +79,7 @@ TEST_CASE("Two writers of one name do not mix") {
 }
 
 TEST_CASE("A file gets the permissions that the user's umask allows") {
-  const reno::testing::TemporaryDirectory folder;
+  const reno::test::TemporaryFolder folder;
   const auto before = ::umask(027);
   write_file_atomically(folder / "a", "x");
   ::umask(before);
@@ -89,7 +89,7 @@ TEST_CASE("A file gets the permissions that the user's umask allows") {
 }
 
 TEST_CASE("A name without a directory is written where the program works") {
-  const reno::testing::TemporaryDirectory folder;
+  const reno::test::TemporaryFolder folder;
   const auto before = std::filesystem::current_path();
   std::filesystem::current_path(folder.path());
   write_file_atomically("plain", "x");
@@ -98,7 +98,7 @@ TEST_CASE("A name without a directory is written where the program works") {
 }
 
 TEST_CASE("A write that fails says why and leaves the old file") {
-  const reno::testing::TemporaryDirectory folder;
+  const reno::test::TemporaryFolder folder;
   const auto path = folder.write("a", "old").string();
   std::string message;
   {

@@ -2,21 +2,21 @@
 
 #include <catch2/catch.hpp>
 
-#include "io/temporary_directory.hpp"
 #include "reno/io/checkpoint.hpp"
+#include "support/temporary_folder.hpp"
 
 using reno::find_checkpoint;
 using reno::LoadError;
 using reno::open_checkpoint;
-using reno::testing::message_of;
-using reno::testing::TemporaryDirectory;
+using reno::test::message_of;
+using reno::test::TemporaryFolder;
 
 namespace {
 
 /// The name of the file that is chosen among `files`, or the error with the directory's name left out.
 std::string chosen(const std::vector<std::string>& files, const std::string& stem,
                    const std::string& variant = "") {
-  const TemporaryDirectory folder;
+  const TemporaryFolder folder;
   for (const auto& file : files) folder.write(file, "x");
   std::string name;
   auto message =
@@ -76,7 +76,7 @@ TEST_CASE("What is missing or ambiguous is an error that lists what is there") {
                 "model.json"},
                "model")
             .starts_with("has no weights model.safetensors"));
-  const TemporaryDirectory folder;
+  const TemporaryFolder folder;
   CHECK(message_of<LoadError>([&] { find_checkpoint(folder / "unet", "model"); }) ==
         (folder / "unet").string() +
             ": cannot be listed as a directory of weights: No such file or directory");
@@ -86,7 +86,7 @@ TEST_CASE("What is missing or ambiguous is an error that lists what is there") {
 }
 
 TEST_CASE("A checkpoint opens from a directory, an index or a file") {
-  const TemporaryDirectory folder;
+  const TemporaryFolder folder;
   reno::write_safetensors(folder / "m.fp16-00001-of-00001.safetensors", {{"w", at::ones({2}, at::kHalf)}});
   const auto index = folder.write("m.safetensors.index.fp16.json",
                                   R"({"weight_map":{"w":"m.fp16-00001-of-00001.safetensors"}})");

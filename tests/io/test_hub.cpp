@@ -2,15 +2,15 @@
 #include <cstdlib>
 #include <map>
 
-#include "io/temporary_directory.hpp"
 #include "reno/io/hub.hpp"
+#include "support/temporary_folder.hpp"
 
 using reno::hub_cache;
 using reno::LoadError;
 using reno::parse_hub_id;
 using reno::resolve_checkpoint;
-using reno::testing::message_of;
-using reno::testing::TemporaryDirectory;
+using reno::test::message_of;
+using reno::test::TemporaryFolder;
 
 namespace {
 
@@ -56,7 +56,7 @@ struct Cache {
 
   std::filesystem::path model() const { return folder / "models--org--name"; }
 
-  TemporaryDirectory folder;
+  TemporaryFolder folder;
   Environment environment{Variables{{"HF_HUB_CACHE", folder.path().string()}, {"HOME", "/home/nobody"}}};
 };
 
@@ -127,14 +127,14 @@ TEST_CASE("An id resolves to the snapshot of its revision") {
   CHECK(resolve_checkpoint("org/name@refs/pr/3", {}) == snapshots / "2222bbbb");
   CHECK(resolve_checkpoint("org/name@2222bbbb", {}) == snapshots / "2222bbbb");
   CHECK(resolve_checkpoint("org/name/unet/w.safetensors", {}) == snapshots / "1111aaaa/unet/w.safetensors");
-  CHECK(reno::testing::read_file(resolve_checkpoint("org/name/unet/w.safetensors", {})) == "weights");
+  CHECK(reno::test::read_file(resolve_checkpoint("org/name/unet/w.safetensors", {})) == "weights");
   CHECK(resolve_checkpoint("gpt2", {}) == cache.folder / "models--gpt2/snapshots/3333");
 }
 
 TEST_CASE("A path of the user's own comes before the cache") {
   const Cache cache;
-  const TemporaryDirectory first;
-  const TemporaryDirectory second;
+  const TemporaryFolder first;
+  const TemporaryFolder second;
   second.write("org/name/config.json", "{}");
   CHECK(resolve_checkpoint("org/name", {first.path(), second.path()}) == second / "org/name");
   first.write("org/name/config.json", "{}");

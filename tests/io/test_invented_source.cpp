@@ -3,16 +3,16 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 
-#include "io/temporary_directory.hpp"
 #include "reno/io/invented_source.hpp"
 #include "reno/io/weights.hpp"
+#include "support/temporary_folder.hpp"
 
 using reno::LoadError;
 using reno::RandomSource;
 using reno::ShapeRecorder;
 using reno::TensorShapes;
 using reno::Weights;
-using reno::testing::message_of;
+using reno::test::message_of;
 
 namespace {
 

@@ -1,12 +1,12 @@
 #include <catch2/catch.hpp>
 
-#include "io/temporary_directory.hpp"
 #include "reno/io/json_file.hpp"
+#include "support/temporary_folder.hpp"
 
 using reno::in_quotes;
 using reno::LoadError;
 using reno::parse_json;
-using reno::testing::message_of;
+using reno::test::message_of;
 
 namespace {
 
@@ -51,7 +51,7 @@ TEST_CASE("Deep nesting is refused before it can exhaust the stack") {
 }
 
 TEST_CASE("A JSON file must be an object of bounded size") {
-  const reno::testing::TemporaryDirectory folder;
+  const reno::test::TemporaryFolder folder;
   const auto path = folder.write("a.json", R"({"layers": 3})").string();
   CHECK(reno::read_json_object(path)["layers"] == 3);
   CHECK(message_of<LoadError>([&] { reno::read_json_object(path, 5); }) ==

@@ -3,12 +3,12 @@
 
 #include <catch2/catch.hpp>
 
-#include "io/temporary_directory.hpp"
 #include "reno/io/mapped_file.hpp"
+#include "support/temporary_folder.hpp"
 
 using reno::LoadError;
 using reno::MappedFile;
-using reno::testing::message_of;
+using reno::test::message_of;
 
 namespace {
 
@@ -19,7 +19,7 @@ std::string failure(const std::filesystem::path& path) {
 }  // namespace
 
 TEST_CASE("A mapped file shows the file's bytes") {
-  const reno::testing::TemporaryDirectory folder;
+  const reno::test::TemporaryFolder folder;
   const MappedFile file(folder.write("a.bin", std::string("weights\0!", 9)));
   CHECK(file.size() == 9);
   CHECK(file.text() == std::string_view("weights\0!", 9));
@@ -27,7 +27,7 @@ TEST_CASE("A mapped file shows the file's bytes") {
 }
 
 TEST_CASE("Prefetching is a hint that any range may be given to") {
-  const reno::testing::TemporaryDirectory folder;
+  const reno::test::TemporaryFolder folder;
   const MappedFile file(folder.write("a.bin", std::string(10'000, 'x')));
   file.prefetch(0, 10'000);
   file.prefetch(9'999, 50'000);
@@ -37,7 +37,7 @@ TEST_CASE("Prefetching is a hint that any range may be given to") {
 }
 
 TEST_CASE("What cannot be mapped is refused with the reason") {
-  const reno::testing::TemporaryDirectory folder;
+  const reno::test::TemporaryFolder folder;
   const auto path = [&](const char* name) { return (folder / name).string(); };
   CHECK(failure(folder / "missing") == path("missing") + ": cannot be opened: No such file or directory");
   CHECK(failure(folder.path()) == folder.path().string() + ": is a directory, expected a file");

@@ -6,15 +6,15 @@
 #include <set>
 #include <sstream>
 
-#include "io/temporary_directory.hpp"
 #include "reno/io/safetensors.hpp"
+#include "support/temporary_folder.hpp"
 
 using reno::LoadError;
 using reno::open_safetensors;
 using reno::RunError;
 using reno::write_safetensors;
-using reno::testing::message_of;
-using reno::testing::TemporaryDirectory;
+using reno::test::message_of;
+using reno::test::TemporaryFolder;
 
 namespace {
 
@@ -90,7 +90,7 @@ TEST_CASE("A file of the reference implementation reads exactly") {
 }
 
 TEST_CASE("What is written is read back bit for bit, from any strides") {
-  const TemporaryDirectory folder;
+  const TemporaryFolder folder;
   const auto path = folder / "a.safetensors";
   at::manual_seed(0);
   const Tensors tensors{{"plain", at::randn({3, 5})},
@@ -120,22 +120,22 @@ TEST_CASE("What is written is read back bit for bit, from any strides") {
 }
 
 TEST_CASE("Equal content gives equal files") {
-  const TemporaryDirectory folder;
+  const TemporaryFolder folder;
   const Tensors tensors{{"b", at::ones({2})}, {"a", at::zeros({3})}, {"c", at::ones({1}, at::kByte)}};
   write_safetensors(folder / "a", tensors);
   write_safetensors(folder / "b", tensors);
-  CHECK(reno::testing::read_file(folder / "a") == reno::testing::read_file(folder / "b"));
+  CHECK(reno::test::read_file(folder / "a") == reno::test::read_file(folder / "b"));
   CHECK(open_safetensors(folder / "a")->names() == std::vector<std::string>{"a", "b", "c"});
 }
 
 TEST_CASE("A file without tensors is a file") {
-  const TemporaryDirectory folder;
+  const TemporaryFolder folder;
   write_safetensors(folder / "a", {});
   CHECK(open_safetensors(folder / "a")->names().empty());
 }
 
 TEST_CASE("What the format cannot hold is not written") {
-  const TemporaryDirectory folder;
+  const TemporaryFolder folder;
   const auto path = (folder / "a.safetensors").string();
   const auto failure = [&](const Tensors& tensors) {
     return message_of<RunError>([&] { write_safetensors(path, tensors); });
@@ -150,7 +150,7 @@ TEST_CASE("What the format cannot hold is not written") {
 }
 
 TEST_CASE("Reading is zero-copy: tensors are views of the mapped file") {
-  const TemporaryDirectory folder;
+  const TemporaryFolder folder;
   const auto path = folder / "a.safetensors";
   write_safetensors(path, {{"w", at::arange(12.0).reshape({3, 4})}, {"empty", at::empty({0})}});
   at::Tensor tensor;
@@ -168,7 +168,7 @@ TEST_CASE("Reading is zero-copy: tensors are views of the mapped file") {
 }
 
 TEST_CASE("The map goes with the last tensor") {
-  const TemporaryDirectory folder;
+  const TemporaryFolder folder;
   const auto path = folder / "a.safetensors";
   write_safetensors(path, {{"w", at::ones({4})}});
   auto tensor = open_safetensors(path)->read("w");
@@ -178,7 +178,7 @@ TEST_CASE("The map goes with the last tensor") {
 }
 
 TEST_CASE("A large file costs no memory until it is touched") {
-  const TemporaryDirectory folder;
+  const TemporaryFolder folder;
   constexpr std::size_t bytes = std::size_t{1} << 30;  // sparse on the disk as well
   std::string header = R"({"w":{"dtype":"F32","shape":[16384,16384],"data_offsets":[0,1073741824]}})";
   header.resize(80, ' ');  // aligned
@@ -191,7 +191,7 @@ TEST_CASE("A large file costs no memory until it is touched") {
 }
 
 TEST_CASE("Misaligned data is copied, aligned data beside it is not") {
-  const TemporaryDirectory folder;
+  const TemporaryFolder folder;
   std::string header =
       R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"F32","shape":[2],"data_offsets":[1,9]}})";
   header.resize(120, ' ');
@@ -208,7 +208,7 @@ TEST_CASE("Misaligned data is copied, aligned data beside it is not") {
 }
 
 TEST_CASE("Any byte but zero is true in a bool tensor") {
-  const TemporaryDirectory folder;
+  const TemporaryFolder folder;
   const auto path = folder.write("a", container(R"({"m":{"dtype":"BOOL","shape":[4],"data_offsets":[0,4]}})",
                                                 std::string("\0\1\2\xff", 4)));
   const auto mask = open_safetensors(path)->read("m");

@@ -8,12 +8,12 @@
 #include <memory>
 #include <random>
 
-#include "io/temporary_directory.hpp"
 #include "reno/io/safetensors.hpp"
+#include "support/temporary_folder.hpp"
 
 using reno::LoadError;
-using reno::testing::message_of;
-using reno::testing::TemporaryDirectory;
+using reno::test::message_of;
+using reno::test::TemporaryFolder;
 
 namespace {
 
@@ -29,7 +29,7 @@ std::string one_tensor(const std::string& fields, std::size_t data_bytes = 8) {
 }
 
 std::string failure(const std::string& bytes) {
-  const TemporaryDirectory folder;
+  const TemporaryFolder folder;
   const auto path = folder.write("f.safetensors", bytes);
   auto message = message_of<LoadError>([&] { reno::open_safetensors(path); });
   if (message.starts_with(folder.path().string() + "/")) message.erase(0, folder.path().string().size() + 1);
@@ -303,7 +303,7 @@ TEST_CASE("hostile safetensors: a damaged header is refused or harmless") {
 }
 
 TEST_CASE("hostile safetensors: whatever a damaged file still offers can be read") {
-  const TemporaryDirectory folder;
+  const TemporaryFolder folder;
   Mutator mutate(7);
   int accepted = 0;
   for (int round = 0; round < 300; ++round) {

@@ -2,13 +2,13 @@
 
 #include <catch2/catch.hpp>
 
-#include "io/temporary_directory.hpp"
 #include "reno/io/sharded.hpp"
+#include "support/temporary_folder.hpp"
 
 using reno::LoadError;
 using reno::ShardedSource;
-using reno::testing::message_of;
-using reno::testing::TemporaryDirectory;
+using reno::test::message_of;
+using reno::test::TemporaryFolder;
 
 namespace {
 
@@ -34,7 +34,7 @@ struct TwoShards {
     return failure(R"({"weight_map":{"a":)" + shard + "}}");
   }
 
-  TemporaryDirectory folder;
+  TemporaryFolder folder;
 };
 
 const char* const good_index = R"({"metadata":{"total_size":80},"weight_map":{

@@ -2,15 +2,15 @@
 
 #include <catch2/catch.hpp>
 
-#include "io/temporary_directory.hpp"
 #include "reno/io/tensor_file.hpp"
+#include "support/temporary_folder.hpp"
 
 using reno::LoadError;
 using reno::open_tensor_file;
 using reno::tensor_file_format;
 using reno::TensorFileFormat;
-using reno::testing::message_of;
-using reno::testing::TemporaryDirectory;
+using reno::test::message_of;
+using reno::test::TemporaryFolder;
 
 TEST_CASE("The content tells the format") {
   const auto format = [](std::string_view bytes) { return tensor_file_format(bytes); };
@@ -28,7 +28,7 @@ TEST_CASE("The content tells the format") {
 }
 
 TEST_CASE("A safetensors file opens under any name") {
-  const TemporaryDirectory folder;
+  const TemporaryFolder folder;
   for (const char* name : {"a.safetensors", "pytorch_model.bin", "weights"}) {
     reno::write_safetensors(folder / name, {{"w", at::ones({2})}});
     CHECK(at::equal(open_tensor_file(folder / name)->read("w"), at::ones({2})));
@@ -37,7 +37,7 @@ TEST_CASE("A safetensors file opens under any name") {
 
 TEST_CASE("PyTorch files open under any name") {
   const auto expected = reno::open_safetensors(RENO_TEST_DATA "/pytorch/module.safetensors");
-  const TemporaryDirectory folder;
+  const TemporaryFolder folder;
   for (const char* name : {"module_zip.pt", "module_legacy.pt"}) {
     std::filesystem::copy(std::filesystem::path(RENO_TEST_DATA "/pytorch") / name, folder / "a.safetensors",
                           std::filesystem::copy_options::overwrite_existing);
@@ -48,7 +48,7 @@ TEST_CASE("PyTorch files open under any name") {
 }
 
 TEST_CASE("Other files are refused by what they are") {
-  const TemporaryDirectory folder;
+  const TemporaryFolder folder;
   const auto failure = [&](const char* name, std::string_view bytes) {
     folder.write(name, bytes);
     auto message = message_of<LoadError>([&] { open_tensor_file(folder / name); });

@@ -3,15 +3,15 @@
 
 #include <catch2/catch.hpp>
 
-#include "io/temporary_directory.hpp"
 #include "reno/io/safetensors.hpp"
 #include "reno/io/weights.hpp"
+#include "support/temporary_folder.hpp"
 
 using reno::LoadError;
 using reno::open_safetensors;
 using reno::Weights;
-using reno::testing::message_of;
-using reno::testing::TemporaryDirectory;
+using reno::test::message_of;
+using reno::test::TemporaryFolder;
 
 namespace {
 
@@ -34,7 +34,7 @@ struct Checkpoint {
     return Weights(open_safetensors(path), device, dtype);
   }
 
-  TemporaryDirectory folder;
+  TemporaryFolder folder;
   std::filesystem::path path = folder / "w.safetensors";
   std::map<std::string, at::Tensor> tensors;
 };

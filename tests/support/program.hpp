@@ -3,19 +3,12 @@
 
 #include <boost/process.hpp>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <string>
 #include <vector>
 
 #include "support/temporary_folder.hpp"
 
 namespace reno::test {
-
-inline std::string read_file(const std::filesystem::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  return {std::istreambuf_iterator<char>(stream), {}};
-}
 
 struct Outcome {
   int status = 0;
