@@ -16,12 +16,13 @@ struct Outcome {
   std::string errors;  ///< standard error
 };
 
-/// A running `reno-run`.
+/// A running program of this build.
 class Program {
  public:
   explicit Program(const std::vector<std::string>& arguments,
-                   const std::filesystem::path& working_directory = RENO_SOURCE_DIR)
-      : child_(std::string(RENO_BUILD_DIR) + "/bin/reno-run", boost::process::args(arguments),
+                   const std::filesystem::path& working_directory = RENO_SOURCE_DIR,
+                   const std::string& name = "reno-run")
+      : child_(std::string(RENO_BUILD_DIR) + "/bin/" + name, boost::process::args(arguments),
                boost::process::start_dir(working_directory.string()),
                boost::process::std_in<boost::process::null, boost::process::std_out>(folder_.path() / "out")
                    .string(),
