@@ -1,0 +1,7 @@
+"use strict";
+
+{
+  const page = document.getElementById("page");
+  const data = JSON.parse(document.getElementById("data").textContent);
+  ({ run: drawRun })[data.kind](data, page);
+}
