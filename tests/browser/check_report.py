@@ -156,6 +156,8 @@ def check_single(browser, folder):
     check(text(page, "h1") == prompt, "the prompt is text, whatever is in it")
     check_slider(page)
     check_curves(page, frames=True)
+    parts = texts(page, ".legend li")
+    check("optimising 12.9 s, 74 %" in parts and any(one.startswith("reward pickscore 20.0 ms") for one in parts), f"times with their share: {parts}")
     page.click("details summary")
     rows = texts(page, ".values tbody tr")
     check(len(rows) == 6 and rows[-1].startswith("total loss"), f"the table of values: {rows}")
@@ -277,6 +279,46 @@ def check_others(browser, folder):
     finish(page, "seeds", file)
 
 
+def check_sweep(browser, folder):
+    prompts = [f"photo {number} of a bowl, <b>in light {number * 7 % 11}</b>" for number in range(24)]
+    sweep = made_up_runs.make_sweep(folder / "sweep", prompts, iterations=6)
+    report(sweep / "000 all")
+    file = report(sweep)
+    check_everywhere(browser, file, "sweep")
+    page = browser.open(file, **WIDE)
+    check(texts(page, ".cells-table tbody th")[0] == "all (reference)", "the reference is the full objective")
+    check(len(texts(page, ".cells-table tbody tr")) == 6, "a row for each cell")
+    check("broken (failed)" in text(page, ".notice"), "a cell that failed is named")
+    check(text(page, ".cells-table tbody tr:nth-child(2) td:nth-child(3)").startswith("○"), "what an objective leaves out is marked")
+    check(page.evaluate("document.querySelectorAll('.cells').length") == 5, "a plot for each reward; total losses of different objectives do not compare")
+    check(page.evaluate("document.querySelector('.cells').querySelectorAll('.dot.open').length") == 1, "with an open dot for the cell that leaves it out")
+    page.click("[data-sort='2']")
+    column = [float(re.sub(r"±.*", "", one).replace("○", "").replace("−", "-")) for one in texts(page, ".cells-table tbody td:nth-child(5)")]
+    check(column == sorted(column, reverse=True), f"sorted by a value, best first: {column}")
+    names = texts(page, ".cells-table tbody th")
+    page.wait("document.querySelector('.cells text[text-anchor=end]') !== null")
+    check([one.replace(" (reference)", "") for one in names] == texts(page, ".cells:first-child text[text-anchor=end]"), "the plots follow the table")
+    page.click(".tools .group button:last-child")
+    check(" to " in text(page, ".cells-table tbody tr:has(td .mark) td small"), "differences with their interval")
+    check(page.evaluate("Array.from(document.querySelectorAll('.cells-table a')).map((e) => e.getAttribute('href'))") == ["000%20all/report.html"], "cells with a page link to it")
+    page.focus("input[type=search]")
+    page.type("without clip")
+    check(len(texts(page, ".cells-table tbody tr")) == 1, "a search among the cells")
+    strips = page.evaluate("Array.from(document.querySelectorAll('.strip'), (e) => Array.from(e.querySelectorAll('.note'), (n) => parseFloat(n.textContent)))")
+    check(len(strips) == 6 and all(one == sorted(one, reverse=True) and len(one) == 6 for one in strips), f"pictures from best to worst: {strips}")
+    check(all(a[0] - a[-1] >= b[0] - b[-1] - 1e-6 for a, b in zip(strips, strips[1:])), "the prompts that differ most first")
+    page.evaluate("(() => { const s = document.querySelector('select'); s.value = 'pickscore'; s.dispatchEvent(new Event('change')); })()")
+    check(page.evaluate("parseFloat(document.querySelector('.strip .note').textContent)") > 15, "for another reward")
+    finish(page, "sweep", file)
+
+    file = report(made_up_runs.make_sweep(folder / "many", prompts[:2], iterations=2, more_cells=300))
+    page = browser.open(file, **PHONE)
+    check(len(texts(page, ".cells-table tbody tr")) == 100, "a hundred cells of three hundred")
+    page.click("button.more")
+    check(len(texts(page, ".cells-table tbody tr")) == 200, "and more")
+    finish(page, "many cells", file)
+
+
 def main():
     chromium = find_chromium()
     if chromium is None:
@@ -288,7 +330,7 @@ def main():
     try:
         with tempfile.TemporaryDirectory(prefix="reno-report-") as temporary:
             folder = pathlib.Path(temporary)
-            for part in (check_single, check_benchmark, check_others, check_size):
+            for part in (check_single, check_benchmark, check_sweep, check_others, check_size):
                 part(browser, folder)
                 print(part.__name__, "done")
     finally:

@@ -51,12 +51,13 @@ def measured(scores):
     return {"scores": scores, "losses": losses, "total": sum(WEIGHTS[name] * loss for name, loss in losses.items())}
 
 
-def make_run(folder, prompts, rewards=tuple(WEIGHTS), iterations=50, seeds=(0,), labels=None, single=False, size=64, pictures=True, finished=True, frames=False):
+def make_run(folder, prompts, rewards=tuple(WEIGHTS), iterations=50, seeds=(0,), labels=None, single=False, size=64, pictures=True, finished=True, frames=False, weights=None, luck=1):
     """prompts: texts. labels: one dictionary per prompt. Deterministic."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True)
-    dice = random.Random(1)
-    sections = "".join(f'[[reward]]\nplugin = "{name}"\nname = "{name}"\nweight = {WEIGHTS[name]}\n\n' for name in rewards)
+    dice = random.Random(luck)
+    weights = {**WEIGHTS, **(weights or {})}
+    sections = "".join(f'[[reward]]\nplugin = "{name}"\nname = "{name}"\nweight = {weights[name]}\n\n' for name in rewards)
     (folder / "experiment.toml").write_text(EXPERIMENT.format(task="single" if single else "example-prompts", iterations=iterations, rewards=sections))
     shades = [png(size, [dice.randrange(40, 220) for _ in range(3)]) for _ in range(12)]
     with (folder / "metrics.jsonl").open("w") as metrics, (folder / "results.jsonl").open("w") as results:
@@ -91,8 +92,39 @@ def make_run(folder, prompts, rewards=tuple(WEIGHTS), iterations=50, seeds=(0,),
                             "files": {"initial_image": str(relative / "init_image.png"), "best_image": str(relative / "best_image.png")}}
                     results.write(json.dumps(line) + "\n")
     if finished:
-        seconds = {"load": 4.2, "encode": 0.31, "optimize": 0.43 * iterations * len(prompts) * len(seeds), "per_iteration": 0.43}
+        seconds = {"load": 4.2, "encode": 0.31, "optimize": 0.43 * iterations * len(prompts) * len(seeds), "per_iteration": 0.43,
+                   "iteration": {"generate": 0.11, "decode": 0.05, "reward": {name: 0.02 for name in rewards}, "backward": {"rewards": 0.06, "generator": 0.1}, "step": 0.0004}}
         (folder / "results.json").write_text(json.dumps({
             "complete": True, "images": len(prompts) * len(seeds), "seconds": seconds, "peak_memory_bytes": 9_700_000_000, "seed": 0, "device": "cuda:0",
             "versions": {"reno": "0.1.0", "libtorch": "2.11.0", "build": "libtorch 2.11.0, g++ 12"}}))
+    return folder
+
+
+def make_sweep(folder, prompts, rewards=tuple(WEIGHTS), more_cells=0, **options):
+    """Leave one out, over made-up runs. more_cells: how many further rows without a directory."""
+    import csv
+
+    folder = pathlib.Path(folder)
+    cells = [("all", None)] + [(f"without {name}", name) for name in rewards]
+    full = None
+    rows = []
+    for number, (cell, left_out) in enumerate(cells):
+        place = f"{number:03} {cell}"
+        make_run(folder / place, prompts, rewards, weights={left_out: 0.0} if left_out else {}, luck=number + 1, **options)
+        results = [json.loads(line) for line in (folder / place / "results.jsonl").read_text().splitlines()]
+        best = {name: [result["best"]["total"] if name == "total" else result["best"]["scores"][name] for result in results] for name in (*rewards, "total")}
+        full = full or best
+        for name, values in best.items():
+            mean = sum(values) / len(values)
+            error = 1.96 * math.sqrt(sum((value - mean) ** 2 for value in values)) / len(values)
+            difference = mean - sum(full[name]) / len(values)
+            rows.append([cell, place, "done", name, len(values), "", mean, mean - error, mean + error, *([difference, difference - error, difference + error] if number else ["", "", ""])])
+    for number in range(more_cells):
+        rows += [[f"optimizer.lr = {number}, \"quoted\"", f"more/{number}", "done", name, 5, "", 0.1 * number, 0.1 * number - 1, 0.1 * number + 1, 0.1 * number - 3, 0.1 * number - 4, 0.1 * number - 2] for name in (*rewards, "total")]
+    rows.append(["broken", "999 broken", "failed", "", "", "", "", "", "", "", "", ""])
+    with (folder / "sweep.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow("cell folder status reward images initial best low high difference difference_low difference_high".split())
+        table.writerows(rows)
+    (folder / "experiment.toml").write_text((folder / "000 all/experiment.toml").read_text() + '\n[sweep]\nkind = "leave-one-out"\n')
     return folder

@@ -297,7 +297,7 @@ TEST_CASE("a damaged run is an error that says where", "[report]") {
 TEST_CASE("a directory without a run, and none", "[report]") {
   const TemporaryFolder folder;
   CHECK_THROWS_WITH(report::write_report(folder.path(), folder.path() / "x.html", page),
-                    Contains("holds no run"));
+                    Contains("holds neither a run nor a sweep"));
   CHECK_THROWS_WITH(report::write_report(folder.path() / "none", folder.path() / "x.html", page),
                     Contains("there is no such directory"));
 }

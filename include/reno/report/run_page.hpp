@@ -108,12 +108,17 @@ inline Json mean_curve_json(const RunRecord& run) {
 
 }  // namespace detail
 
+/// The last part of a directory's name, however it is written.
+inline std::string folder_name(const std::filesystem::path& directory) {
+  return std::filesystem::absolute(directory / "").lexically_normal().parent_path().filename().string();
+}
+
 /// page_folder: where the page will be.
 inline nlohmann::ordered_json run_page(const RunRecord& run, const std::filesystem::path& page_folder,
                                        const Limits& limits) {
   nlohmann::ordered_json page;
   page["kind"] = "run";
-  page["name"] = std::filesystem::absolute(run.directory / "").parent_path().filename().string();
+  page["name"] = folder_name(run.directory);
   page["values"] = detail::values_json(run);
   page["columns"] = run.curve_columns();
   page["count"] = run.count;

@@ -9,7 +9,7 @@
 #include <string_view>
 
 #include "reno/io/atomic_file.hpp"
-#include "reno/report/run_page.hpp"
+#include "reno/report/sweep_page.hpp"
 #include "reno/version.hpp"
 
 namespace reno::report {
@@ -38,19 +38,22 @@ inline std::string filled(std::string_view page, const nlohmann::ordered_json& d
 
 }  // namespace detail
 
-/// Reads `directory`, which a run wrote, and writes its page to `file`. `page`: the HTML without data,
-/// compiled into the programs that write reports (tools/reno_report/page). Throws ConfigurationError for a
-/// directory that holds no run, LoadError for a damaged one, RunError when the page cannot be written.
+/// Reads `directory`, which a run or a sweep wrote, and writes its page to `file`. `page`: the HTML without
+/// data, compiled into the programs that write reports (tools/reno_report/page). Throws ConfigurationError
+/// for a directory that holds no run, LoadError for a damaged one, RunError when the page cannot be written.
 inline void write_report(const std::filesystem::path& directory, const std::filesystem::path& file,
                          std::string_view page, const Limits& limits = {}) {
   if (!std::filesystem::exists(directory / "experiment.toml")) {
-    throw ConfigurationError(fmt::format("{}: {}", directory.string(),
-                                         std::filesystem::is_directory(directory)
-                                             ? "holds no run (there is no experiment.toml in it)"
-                                             : "there is no such directory"));
+    throw ConfigurationError(
+        fmt::format("{}: {}", directory.string(),
+                    std::filesystem::is_directory(directory)
+                        ? "holds neither a run nor a sweep (there is no experiment.toml in it)"
+                        : "there is no such directory"));
   }
   const auto folder = file.has_parent_path() ? file.parent_path() : std::filesystem::path(".");
-  auto data = run_page(read_run(directory, limits), folder, limits);
+  auto data = std::filesystem::exists(directory / "sweep.csv")
+                  ? sweep_page(read_sweep(directory), folder, limits)
+                  : run_page(read_run(directory, limits), folder, limits);
   data["version"] = version;
   write_file_atomically(file, detail::filled(page, data));
 }

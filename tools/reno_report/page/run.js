@@ -97,13 +97,19 @@ function timeBar(parts) {
   ];
 }
 
+/** Named numbers of an object and the objects in it: {reward: {hpsv2: 1}} is "reward hpsv2", 1. */
+function flattened(object, prefix = "") {
+  return Object.entries(object).flatMap(([name, value]) => typeof value === "object" ? flattened(value, `${prefix}${name} `) : [[prefix + name, value]]);
+}
+
 function timeAndMemory(data) {
   const { results } = data;
   if (!results?.seconds) return null;
-  const { load, encode, optimize, per_iteration: each } = results.seconds;
+  const { load, encode, optimize, per_iteration: each, iteration } = results.seconds;
   return h("section", {}, h("h2", {}, "Time and memory"),
     timeBar([["loading", load], ["encoding prompts", encode], ["optimising", optimize]]),
-    h("p", {}, `${formatSeconds(each)} per iteration`, data.settings.run?.batch > 1 ? ` of a batch of ${data.settings.run.batch}` : "", `, ${formatBytes(results.peak_memory_bytes)} of memory at the peak.`));
+    h("p", {}, `${formatSeconds(each)} per iteration`, data.settings.run?.batch > 1 ? ` of a batch of ${data.settings.run.batch}` : "", `, ${formatBytes(results.peak_memory_bytes)} of memory at the peak.`),
+    iteration && [h("h3", {}, "One iteration"), timeBar(flattened(iteration))]);
 }
 
 function settings(data) {
@@ -117,7 +123,7 @@ function settings(data) {
     ["noise", [`regularisation weight ${regularization.weight}`]],
     ["device", [data.results?.device ?? run.device, `${run.dtype}, memory ${run.memory}`]],
     ...["reno", "libtorch", "build"].map((name) => [name, [data.results?.versions?.[name]]]),
-  ].filter(Boolean);
+  ].filter((row) => row && row[1].some(Boolean));
   return h("section", {}, h("h2", {}, "Settings and versions"),
     h("dl", { class: "facts-list" }, rows.map(([name, parts]) => [h("dt", {}, name), h("dd", {}, parts.filter(Boolean).join("; "))])),
     h("details", { style: "margin-top: 1rem" }, h("summary", {}, "The whole experiment file"), h("pre", {}, data.experiment)));

@@ -3,5 +3,5 @@
 {
   const page = document.getElementById("page");
   const data = JSON.parse(document.getElementById("data").textContent);
-  ({ run: drawRun })[data.kind](data, page);
+  ({ run: drawRun, sweep: drawSweep })[data.kind](data, page);
 }
