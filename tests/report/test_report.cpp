@@ -287,6 +287,10 @@ TEST_CASE("a damaged run is an error that says where", "[report]") {
   write(run.file("experiment.toml"), "[[reward]]\nplugin = \"a\"\n");
   CHECK_THROWS_WITH(run.read(),
                     Contains("experiment.toml: is damaged, or of another version") && Contains("name"));
+  write(run.file("experiment.toml"), "[run]\n");
+  write(run.file("results.json"), "{");
+  CHECK_THROWS_WITH(run.read(), Contains("results.json: is not valid JSON"));
+  fs::remove(run.file("results.json"));
   // Iterations that cannot be: neither memory is taken for them nor are they believed.
   write(run.file("experiment.toml"), "[[reward]]\nname = \"a\"\n[[reward]]\nname = \"b\"\n");
   run.evaluation(0, 1 << 30, 1, 2);

@@ -50,9 +50,9 @@ struct ImageRecord {
 
 struct RunRecord {
   std::filesystem::path directory;
-  std::string experiment;   ///< the resolved TOML
-  nlohmann::json settings;  ///< the same as JSON
-  nlohmann::json results;   ///< results.json; null while there is none
+  std::string experiment;          ///< the resolved TOML
+  nlohmann::json settings;         ///< the same as JSON
+  nlohmann::ordered_json results;  ///< results.json; null while there is none
   std::vector<std::string> rewards;
   std::int64_t count = 0;  ///< of images, listed or not
   Changes all;
@@ -83,6 +83,15 @@ inline std::string read_text(const std::filesystem::path& file) {
   return std::filesystem::exists(file) ? std::string(MappedFile(file).text()) : "";
 }
 
+/// JSON whose keys keep their order, which is an order for people.
+inline nlohmann::ordered_json parse_ordered(const std::filesystem::path& file) {
+  try {
+    return nlohmann::ordered_json::parse(read_text(file));
+  } catch (const nlohmann::json::exception& error) {
+    throw LoadError(fmt::format("{}: is not valid JSON ({})", file.string(), error.what()));
+  }
+}
+
 /// A path that a results file names, kept inside of the run directory whoever wrote it.
 inline std::filesystem::path inside(const std::string& name) {
   const auto path = std::filesystem::path(name).lexically_normal();
@@ -104,7 +113,7 @@ class RunReader {
       for (const auto& reward : run_.settings["reward"]) run_.rewards.push_back(reward.at("name"));
     }
     if (std::filesystem::exists(directory / "results.json"))
-      run_.results = read_json_object(directory / "results.json");
+      run_.results = parse_ordered(directory / "results.json");
     for_each_line(directory / "results.jsonl", [&](const nlohmann::json& line) { add_result(line); });
     for_each_line(directory / "metrics.jsonl", [&](const nlohmann::json& line) { add_metrics(line); });
     finish();

@@ -92,7 +92,7 @@ function timeBar(parts) {
   const whole = parts.reduce((sum, [, seconds]) => sum + seconds, 0);
   const colour = (i) => `var(--part-${((parts.length - 1 - i) % 5) + 1})`;
   return [
-    h("div", { class: "bar", "aria-hidden": "true" }, parts.map(([, seconds], i) => h("span", { style: `flex: ${Math.max(seconds, whole / 1e4)}; background: ${colour(i)}` }))),
+    h("div", { class: "bar", "aria-hidden": "true" }, parts.map(([, seconds], i) => h("span", { style: `flex: ${Math.max(1, (1e4 * seconds) / whole)}; background: ${colour(i)}` }))),
     h("ul", { class: "legend" }, parts.map(([name, seconds], i) => h("li", {}, h("i", { style: `background: ${colour(i)}` }), name, h("span", {}, ` ${formatSeconds(seconds)}, ${((100 * seconds) / whole).toFixed(seconds / whole < 0.1 ? 1 : 0)} %`)))),
   ];
 }

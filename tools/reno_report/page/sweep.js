@@ -29,7 +29,7 @@ function cellPlot(value, k, cells, reference, decimals) {
   whenSized(element, (width) => {
     const left = Math.min(176, width * 0.42);
     const x = (number) => left + ((number - low) / (high - low)) * (width - left - 10);
-    const scale = ticks(low, high, Math.max(2, Math.floor((width - left) / 70)));
+    const scale = ticks(low, high, Math.max(3, Math.floor((width - left) / 70)));
     const letters = Math.floor((left - 12) / 6.2);
     drawing.setAttribute("viewBox", `0 0 ${width} ${height}`);
     drawing.replaceChildren(
