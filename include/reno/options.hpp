@@ -49,7 +49,8 @@ struct spelling {
 using OptionValue = std::variant<std::monostate, bool, std::int64_t, double, std::string,
                                  std::vector<std::int64_t>, std::vector<double>, std::vector<std::string>>;
 
-enum class OptionType { boolean, integer, number, string, integers, numbers, strings };
+/// A `path` travels as a string; it may name an input that is there, or something else, such as a hub id.
+enum class OptionType { boolean, integer, number, string, integers, numbers, strings, path };
 
 /// One described option, bound to the member of one live `Options` object.
 struct Option {
@@ -86,7 +87,7 @@ struct OptionTraits<Number> : OptionTraitsAs<OptionType::number, double> {};
 template <>
 struct OptionTraits<std::string> : OptionTraitsAs<OptionType::string, std::string> {};
 template <>
-struct OptionTraits<std::filesystem::path> : OptionTraitsAs<OptionType::string, std::string> {};
+struct OptionTraits<std::filesystem::path> : OptionTraitsAs<OptionType::path, std::string> {};
 template <>
 struct OptionTraits<std::vector<std::int64_t>>
     : OptionTraitsAs<OptionType::integers, std::vector<std::int64_t>> {};

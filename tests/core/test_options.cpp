@@ -57,7 +57,7 @@ TEST_CASE("A description lists the options in order, with types, ranges and choi
   CHECK(option(options, "boolean").type == OptionType::boolean);
   CHECK(option(options, "narrow").type == OptionType::integer);
   CHECK(option(options, "real").type == OptionType::number);
-  CHECK(option(options, "path").type == OptionType::string);
+  CHECK(option(options, "path").type == OptionType::path);
   CHECK(option(options, "colour").type == OptionType::string);
   CHECK(option(options, "maybe").type == OptionType::number);
   CHECK(option(options, "integers").type == OptionType::integers);

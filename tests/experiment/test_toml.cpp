@@ -177,14 +177,15 @@ TEST_CASE("Wrong values are named with their position") {
        {"device = \"gpu\"", "run.toml:2:10: run.device = \"gpu\" is none of auto, cpu, cuda, cuda:N"},
        {"device = \"cuda:x\"", "run.toml:2:10: run.device = \"cuda:x\" is none of auto, cpu, cuda, cuda:N"},
        {"task = \"example-prompts\"",
-        "run.toml:2:8: run.task = \"example-prompts\" needs run.prompts, a file with one prompt per line"},
-       {"prompts = \"p\"", "run.toml:2:11: run.prompts is read by run.task = \"example-prompts\" only"},
+        "run.toml:2:8: this task needs run.prompts, the file of its prompts"},
+       {"prompts = \"p\"", "run.toml:2:11: run.prompts is not read by run.task = \"single\"; do you mean task = \"example-prompts\"?"},
+       {"benchmark_reward = \"hps\"",
+        "run.toml:2:20: run.benchmark_reward = \"hps\" is neither total nor the name of a [[reward]]"},
        {"sed = 1", "run.toml:2:1: unknown key 'sed', did you mean 'seed'?"},
        {"\"se\\ned\" = 1", "run.toml:2:1: unknown key 'se ed', did you mean 'seed'?"},
        {"wieght = 1",
-        "run.toml:2:1: unknown key 'wieght'; [run] has: task, prompt, prompts, mode, iterations, seed, "
-        "batch, "
-        "device, dtype, memory, output, save_all_images"}}));
+        "run.toml:2:1: unknown key 'wieght'; [run] has: task, prompt, prompts, samples, benchmark_reward, "
+        "mode, iterations, seed, batch, device, dtype, memory, output, save_all_images"}}));
   CHECK(complaint("[run]\n" + line + "\n" + rest) == expected);
 }
 

@@ -26,6 +26,8 @@ TEST_CASE("The resolved experiment has every key in the order of the description
 task = "single"
 prompt = "A red dog and a green cat"
 # prompts is unset
+# samples is unset
+benchmark_reward = "total"
 mode = "optimize"
 iterations = 50
 seed = 0

@@ -3,12 +3,15 @@
 
 #include <catch2/catch.hpp>
 #include <cstring>
+#include <fstream>
 
 #include "reno/image/png.hpp"
+#include "support/temporary_folder.hpp"
 
 namespace {
 
 using namespace reno;
+using namespace reno::test;
 
 struct Decoded {
   at::Tensor pixels;  // (H,W,3)
@@ -92,6 +95,28 @@ TEST_CASE("what a PNG cannot hold becomes a replacement character", "[png]") {
 TEST_CASE("an image that PNG cannot hold is an error with libpng's reason", "[png]") {
   CHECK_THROWS_WITH(encode_png(at::zeros({3, 0, 4})),
                     Catch::Contains("cannot be encoded as PNG: ") && Catch::Contains("IHDR"));
+}
+
+TEST_CASE("a PNG reads back as it was written, to the nearest of 256 steps", "[png]") {
+  const TemporaryFolder folder;
+  const at::Tensor image = at::rand({3, 5, 7});
+  write_png(folder.path() / "image.png", image);
+  const at::Tensor read = read_png(folder.path() / "image.png");
+  REQUIRE(read.sizes() == image.sizes());
+  CHECK((read - image).abs().max().item<double>() <= 0.5 / 255 + 1e-6);
+  write_png(folder.path() / "again.png", read);
+  CHECK(at::equal(read_png(folder.path() / "again.png"), read));
+}
+
+TEST_CASE("a file that is no PNG, or only a part of one, is refused with its name", "[png]") {
+  const TemporaryFolder folder;
+  const auto file = folder.path() / "image.png";
+  CHECK_THROWS_AS(read_png(file), LoadError);
+  const std::string bytes = encode_png(at::rand({3, 40, 40}));
+  for (const std::size_t size : {std::size_t{0}, std::size_t{20}, bytes.size() / 2}) {
+    std::ofstream(file, std::ios::binary) << bytes.substr(0, size);
+    CHECK_THROWS_WITH(read_png(file), Catch::Contains("image.png: "));
+  }
 }
 
 }  // namespace

@@ -12,7 +12,6 @@ using namespace reno;
 Experiment make_experiment() {
   Experiment experiment;
   experiment.generator.plugin = "my,model";
-  experiment.run.seed = 7;
   RewardTerm term;
   term.plugin = term.name = "clip-score";
   experiment.rewards.push_back(term);
@@ -27,10 +26,18 @@ ImageMetrics make_metrics() {
   return metrics;
 }
 
+Sample sample(std::int64_t prompt, const std::string& text) {
+  Sample made;
+  made.prompt.index = prompt;
+  made.prompt.text = text;
+  made.seed = 7;
+  return made;
+}
+
 TEST_CASE("parameters can be read by the rules of stable-diffusion webui", "[png]") {
   const ImageTexts texts(make_experiment());
   const auto chunks =
-      texts({12, "a cat, (blue:1.2)\nand \"dogs\""}, 4, make_metrics(), at::zeros({3, 16, 24}));
+      texts(sample(12, "a cat, (blue:1.2)\nand \"dogs\""), 4, make_metrics(), at::zeros({3, 16, 24}));
   REQUIRE(chunks.size() == 2);
   CHECK(chunks[0].keyword == "parameters");
   const std::string& text = chunks[0].text;
@@ -54,7 +61,7 @@ TEST_CASE("parameters can be read by the rules of stable-diffusion webui", "[png
 
 TEST_CASE("the reno chunk has numbers and the whole experiment", "[png]") {
   const Experiment experiment = make_experiment();
-  const auto chunks = ImageTexts(experiment)({12, "caf\u00e9"}, 4, make_metrics(), at::zeros({3, 16, 24}));
+  const auto chunks = ImageTexts(experiment)(sample(12, "caf\u00e9"), 4, make_metrics(), at::zeros({3, 16, 24}));
   CHECK(chunks[1].keyword == "reno");
   const auto object = nlohmann::json::parse(chunks[1].text);
   CHECK(object["text"] == "caf\u00e9");
@@ -68,10 +75,10 @@ TEST_CASE("the reno chunk has numbers and the whole experiment", "[png]") {
 
 TEST_CASE("an empty prompt, and one that is not UTF-8", "[png]") {
   const ImageTexts texts(make_experiment());
-  CHECK_THAT(texts({0, ""}, 0, make_metrics(), at::zeros({3, 2, 2}))[0].text,
+  CHECK_THAT(texts(sample(0, ""), 0, make_metrics(), at::zeros({3, 2, 2}))[0].text,
              Catch::StartsWith("Steps: 1, "));
   CHECK_NOTHROW(
-      nlohmann::json::parse(texts({0, "\xFF\xC3"}, 0, make_metrics(), at::zeros({3, 2, 2}))[1].text));
+      nlohmann::json::parse(texts(sample(0, "\xFF\xC3"), 0, make_metrics(), at::zeros({3, 2, 2}))[1].text));
 }
 
 }  // namespace

@@ -1,14 +1,6 @@
-#include <spdlog/sinks/null_sink.h>
-
 #include <catch2/catch.hpp>
-#include <fstream>
-#include <nlohmann/json.hpp>
 
-#include "reno/experiment/toml.hpp"
-#include "reno/optimizers/builtin.hpp"
-#include "reno/run/run.hpp"
-#include "support/fakes.hpp"
-#include "support/program.hpp"
+#include "run/trial.hpp"
 
 namespace {
 
@@ -16,64 +8,6 @@ using namespace reno;
 using namespace reno::test;
 namespace fs = std::filesystem;
 using Catch::Contains;
-
-/// Becomes NaN at the third score.
-struct FailingReward : SquareReward {
-  using SquareReward::SquareReward;
-  at::Tensor score(const at::Tensor& pixels, const PromptFeatures& features) const {
-    const at::Tensor value = SquareReward::score(pixels, features);
-    return ++calls < 3 ? value : value * std::numeric_limits<double>::quiet_NaN();
-  }
-  mutable int calls = 0;
-};
-
-Registry make_registry() {
-  Registry registry;
-  registry.add<SigmoidGenerator>("sigmoid", "Fake.");
-  registry.add<SquareReward>("square", "Fake.");
-  registry.add<BlackBoxReward>("black-box", "Fake.");
-  registry.add<FailingReward>("failing", "Fake.");
-  register_builtin_optimizers(registry);
-  return registry;
-}
-
-std::vector<nlohmann::json> read_lines(const fs::path& file) {
-  std::vector<nlohmann::json> lines;
-  std::ifstream stream(file);
-  for (std::string line; std::getline(stream, line);) lines.push_back(nlohmann::json::parse(line));
-  return lines;
-}
-
-nlohmann::json read_json(const fs::path& file) {
-  std::ifstream stream(file);
-  return nlohmann::json::parse(stream);
-}
-
-/// Runs an experiment of fake components in a folder of its own.
-struct Trial {
-  TemporaryFolder folder;
-  Registry registry = make_registry();
-  RunSettings settings;
-  std::string run;                                         // lines for [run]
-  std::string more = "[[reward]]\nplugin = \"square\"\n";  // further sections
-
-  Trial() { settings.quiet = true; }
-
-  fs::path output() const { return folder.path() / "out"; }
-
-  Experiment experiment() const {
-    const std::string text =
-        fmt::format("[run]\noutput = \"{}\"\ndevice = \"cpu\"\n{}\n[generator]\nplugin = \"sigmoid\"\n{}",
-                    output().string(), run, more);
-    return parse_experiment(text, folder.path() / "trial.toml", registry);
-  }
-
-  RunSummary execute() {
-    const Experiment parsed = experiment();
-    auto log = std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::null_sink_mt>());
-    return Run(parsed, registry, make_context(parsed, c10::kCPU, log), settings).execute();
-  }
-};
 
 TEST_CASE("a run leaves its whole directory behind", "[run]") {
   Trial trial;
@@ -100,7 +34,8 @@ TEST_CASE("a run leaves its whole directory behind", "[run]") {
   const auto total = read_json(trial.output() / "results.json");
   CHECK(total["mean"]["scores"]["square"]["best"] == results[0]["best"]["scores"]["square"]);
   CHECK(total["peak_memory_bytes"] > 1000000);
-  CHECK(summary.means.count == 1);
+  CHECK(summary.results["images"] == 1);
+  CHECK(nlohmann::json(summary.results) == total);
 
   const auto noise = open_safetensors(trial.output() / "best_noise.safetensors")->read("noise");
   CHECK(noise.sizes() == at::IntArrayRef({1, 3, 8, 8}));
@@ -165,7 +100,7 @@ TEST_CASE("no-optim stops after the first image; best-of-n draws afresh and need
   Trial plain;
   plain.run = "mode = \"no-optim\"\niterations = 9";
   plain.more = "";
-  CHECK(plain.execute().costs.iterations == 1);
+  CHECK(plain.execute().results["iterations"] == 1);
 
   Trial sampling;
   sampling.run = "mode = \"best-of-n\"\niterations = 9";

@@ -17,38 +17,47 @@ void touch(const fs::path& file) {
   std::ofstream(file) << "x";
 }
 
-TEST_CASE("one prompt's files stand in the folder, several have folders of their own", "[run-directory]") {
+TEST_CASE("folders of files are made when needed", "[run-directory]") {
   const TemporaryFolder folder;
-  const RunDirectory single(folder.path() / "a" / "b", true, false);
-  CHECK(single.prompt_folder(0) == folder.path() / "a" / "b");
-  const RunDirectory list(folder.path() / "list", false, false);
-  CHECK(list.prompt_folder(12) == folder.path() / "list" / "00012");
-  CHECK(list.iteration_image(12, 3) == folder.path() / "list" / "00012" / "images" / "00003.png");
+  const RunDirectory run(folder.path() / "a" / "b", false);
+  CHECK(run.file("metrics.jsonl") == folder.path() / "a" / "b" / "metrics.jsonl");
+  CHECK(run.file("00012/images/00003.png") == folder.path() / "a" / "b" / "00012" / "images" / "00003.png");
+  CHECK(fs::is_directory(folder.path() / "a" / "b" / "00012" / "images"));
 }
 
 TEST_CASE("a folder that holds a run is replaced only when asked, and only what a run wrote",
           "[run-directory]") {
   const TemporaryFolder folder;
-  for (const char* name : {"experiment.toml", "metrics.jsonl", "init_image.png", "00000/best_image.png",
-                           "notes.txt", "00001/mine.txt"}) {
-    touch(folder.path() / name);
-  }
-  CHECK_THROWS_WITH(RunDirectory(folder.path(), true, false),
+  const auto written = {"experiment.toml",
+                        "metrics.jsonl",
+                        "init_image.png",
+                        "00000/best_image.png",
+                        "00000/images/00001.png",
+                        "00002/metadata.jsonl",
+                        "00002/samples/00000.png",
+                        "00002/noise/00000.safetensors",
+                        "3/00001/best_noise.safetensors",
+                        "samples/a cat_000000.png",
+                        "images/000000/00001.png"};
+  const auto own = {"notes.txt", "00001/mine.txt", "mine.png", "samples/mine.txt", "pictures/a.png"};
+  for (const char* name : written) touch(folder.path() / name);
+  for (const char* name : own) touch(folder.path() / name);
+  CHECK_THROWS_WITH(RunDirectory(folder.path(), false),
                     Catch::Contains("already holds a run") && Catch::Contains("--overwrite"));
   CHECK(fs::exists(folder.path() / "metrics.jsonl"));
-  const RunDirectory replaced(folder.path(), true, true);
-  for (const char* name : {"experiment.toml", "metrics.jsonl", "init_image.png", "00000"})
-    CHECK_FALSE(fs::exists(folder.path() / name));
-  for (const char* name : {"notes.txt", "00001/mine.txt"}) CHECK(fs::exists(folder.path() / name));
+  const RunDirectory replaced(folder.path(), true);
+  for (const char* name : written) CHECK_FALSE(fs::exists(folder.path() / name));
+  for (const char* name : {"00000", "00002", "3", "images"}) CHECK_FALSE(fs::exists(folder.path() / name));
+  for (const char* name : own) CHECK(fs::exists(folder.path() / name));
 }
 
 TEST_CASE("a folder in use by a live process is refused with host and process", "[run-directory]") {
   const TemporaryFolder folder;
-  const RunDirectory mine(folder.path(), true, false);
+  const RunDirectory mine(folder.path(), false);
   const pid_t child = fork();
   if (child == 0) {
     try {
-      const RunDirectory theirs(folder.path(), true, false);
+      const RunDirectory theirs(folder.path(), false);
       _exit(1);
     } catch (const ConfigurationError& error) {
       const std::string text = error.what();
@@ -78,8 +87,8 @@ TEST_CASE("the lock of a process that is gone does not count", "[run-directory]"
 TEST_CASE("a folder that cannot be made says why", "[run-directory]") {
   const TemporaryFolder folder;
   touch(folder.path() / "file");
-  CHECK_THROWS_AS(RunDirectory(folder.path() / "file" / "below", true, false), ConfigurationError);
-  CHECK_THROWS_WITH(RunDirectory("/proc/reno", true, false),
+  CHECK_THROWS_AS(RunDirectory(folder.path() / "file" / "below", false), ConfigurationError);
+  CHECK_THROWS_WITH(RunDirectory("/proc/reno", false),
                     Catch::Contains("/proc/reno: cannot be written to: "));
 }
 

@@ -77,8 +77,9 @@ Experiment read(const CommandLine& line, const Registry& registry, const std::ve
 void dry_run(const Experiment& experiment, const Registry& registry, const Context& context) {
   const auto prompts = count_prompts(experiment);
   const MemoryEstimate estimate = rehearse(experiment, registry, context);
-  fmt::print("{}\n# {} prompt{}, on {}\n# expected memory for tensors: {} at the peak, {} of it weights\n",
-             write_toml(experiment), prompts, prompts == 1 ? "" : "s", context.device.str(),
+  const auto images = prompts * experiment.run.images_per_prompt();
+  fmt::print("{}\n# {} prompt{}, {} image{}, on {}\n# expected memory for tensors: {} at the peak, {} of it weights\n",
+             write_toml(experiment), prompts, prompts == 1 ? "" : "s", images, images == 1 ? "" : "s", context.device.str(),
              format_bytes(estimate.peak), format_bytes(estimate.weights));
 }
 

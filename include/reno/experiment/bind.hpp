@@ -27,6 +27,7 @@ inline std::string_view expectation(OptionType type) {
     case OptionType::number:
       return "a number";
     case OptionType::string:
+    case OptionType::path:
       return "a string";
     case OptionType::integers:
       return "an array of integers";

@@ -18,8 +18,11 @@
 namespace reno {
 
 enum class Task {
-  single,          ///< one prompt
-  example_prompts  ///< each prompt of a file
+  single,           ///< one prompt
+  example_prompts,  ///< each line of a file
+  t2i_compbench,    ///< one category of T2I-CompBench
+  geneval,
+  parti_prompts
 };
 
 enum class Mode {
@@ -33,6 +36,8 @@ struct RunOptions {
   Task task = Task::single;
   std::string prompt = "A red dog and a green cat";
   std::optional<std::filesystem::path> prompts;
+  std::optional<std::int64_t> samples;
+  std::string benchmark_reward = "total";
   Mode mode = Mode::optimize;
   std::int64_t iterations = 50;
   std::int64_t seed = 0;
@@ -45,12 +50,20 @@ struct RunOptions {
   bool tensorboard = false;
 
   void describe(auto& field) {
-    field("task", task, "which prompts are run",
-          spelling<Task>{{{"single", Task::single}, {"example-prompts", Task::example_prompts}}});
+    field("task", task, "which prompts are run, and how the images are laid out",
+          spelling<Task>{{{"single", Task::single},
+                          {"example-prompts", Task::example_prompts},
+                          {"t2i-compbench", Task::t2i_compbench},
+                          {"geneval", Task::geneval},
+                          {"parti-prompts", Task::parti_prompts}}});
     field("prompt", prompt, "what the image should show (task single)");
     field("prompts", prompts,
-          "file with one prompt per line (task example-prompts), looked up beside the experiment file, then "
-          "in the working directory");
+          "file of prompts, looked up beside the experiment file, then in the working directory: one prompt "
+          "per line, or the benchmark's own file");
+    field("samples", samples,
+          "images per prompt, with the seeds seed, seed + 1, ...; unset: 4 for geneval, otherwise 1", bounds{1});
+    field("benchmark_reward", benchmark_reward,
+          "what results.json counts improved images by: the name of a reward, or total (the weighted loss)");
     field("mode", mode,
           "optimize: follow the gradient; no-optim: only the first image; best-of-n: fresh noise at each "
           "iteration",
@@ -78,6 +91,8 @@ struct RunOptions {
     field("tensorboard", tensorboard,
           "also write event files for TensorBoard, in the folder tensorboard of the output directory");
   }
+
+  std::int64_t images_per_prompt() const { return samples.value_or(task == Task::geneval ? 4 : 1); }
 
   bool operator==(const RunOptions&) const = default;
 };

@@ -59,6 +59,9 @@ inline std::string type_text(const Option& option) {
     case OptionType::strings:
       text = "strings";
       break;
+    case OptionType::path:
+      text = "path";
+      break;
   }
   if (!option.choices.empty()) text = fmt::format("{}", fmt::join(option.choices, " | "));
   if (option.bounds) text += " in " + interval_text(*option.bounds);

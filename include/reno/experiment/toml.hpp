@@ -60,12 +60,12 @@ inline void check_run(const RunOptions& run, const toml::table& root, Problems& 
     problems.add(where("device"),
                  fmt::format("run.device = {} is none of auto, cpu, cuda, cuda:N", toml_text(run.device)));
   }
-  if (run.task == Task::example_prompts && !run.prompts) {
-    problems.add(where("task"),
-                 "run.task = \"example-prompts\" needs run.prompts, a file with one prompt per line");
+  if (run.task != Task::single && !run.prompts) {
+    problems.add(where("task"), "this task needs run.prompts, the file of its prompts");
   }
-  if (run.task != Task::example_prompts && run.prompts) {
-    problems.add(where("prompts"), "run.prompts is read by run.task = \"example-prompts\" only");
+  if (run.task == Task::single && run.prompts) {
+    problems.add(where("prompts"),
+                 "run.prompts is not read by run.task = \"single\"; do you mean task = \"example-prompts\"?");
   }
 }
 
@@ -81,6 +81,13 @@ inline void check_rewards(const Experiment& experiment, const toml::table& root,
                    fmt::format("a second reward is named '{}'; give one of them a name = \"…\" of its own",
                                terms[i].name));
     }
+  }
+  const std::string& benchmark = experiment.run.benchmark_reward;
+  if (benchmark != "total" && std::ranges::find(terms, benchmark, &RewardTerm::name) == terms.end()) {
+    const toml::node* node = root["run"]["benchmark_reward"].node();
+    problems.add(node == nullptr ? toml::source_region{} : node->source(),
+                 fmt::format("run.benchmark_reward = {} is neither total nor the name of a [[reward]]",
+                             toml_text(benchmark)));
   }
   if (experiment.run.mode == Mode::no_optim) return;
   const toml::array* listed = root["reward"].as_array();

@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/clamp.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/round.h>
 #include <fmt/format.h>
 #include <png.h>
@@ -131,6 +132,24 @@ inline std::string encode_png(const at::Tensor& image, const std::vector<PngText
 inline void write_png(const std::filesystem::path& file, const at::Tensor& image,
                       const std::vector<PngText>& texts = {}) {
   write_file_atomically(file, encode_png(image, texts));
+}
+
+/// Reads a PNG as an image (3,H,W) in [0,1], float32. Throws LoadError for what is none, or is larger than
+/// 16384 pixels a side.
+inline at::Tensor read_png(const std::filesystem::path& file) {
+  png_image header{};
+  header.version = PNG_IMAGE_VERSION;
+  const auto fail = [&](const char* what) {
+    png_image_free(&header);
+    throw LoadError(fmt::format("{}: {}", file.string(), what));
+  };
+  if (png_image_begin_read_from_file(&header, file.c_str()) == 0) fail(header.message);
+  if (header.width > 16384 || header.height > 16384) fail("the image has a side of more than 16384 pixels");
+  header.format = PNG_FORMAT_RGB;
+  const at::Tensor bytes = at::empty({header.height, header.width, 3}, at::TensorOptions(at::kByte));
+  if (png_image_finish_read(&header, nullptr, bytes.mutable_data_ptr(), 0, nullptr) == 0)
+    fail(header.message);
+  return bytes.permute({2, 0, 1}).to(at::kFloat).div(255.0).contiguous();
 }
 
 }  // namespace reno

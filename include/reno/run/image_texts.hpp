@@ -16,23 +16,22 @@
 
 namespace reno {
 
-/// Describes the images of one experiment. The texts depend on nothing but experiment, prompt and iteration:
+/// Describes the images of one experiment. The texts depend on nothing but experiment, sample and iteration:
 /// a repeated run writes the same bytes.
 class ImageTexts {
  public:
   explicit ImageTexts(const Experiment& experiment)
       : experiment_(write_toml(experiment)),
         model_(experiment.generator.plugin),
-        sampler_(sampler(experiment)),
-        seed_(experiment.run.seed) {
+        sampler_(sampler(experiment)) {
     for (const auto& term : experiment.rewards) rewards_.push_back(term.name);
   }
 
   /// image: (3,H,W), as measured at `iteration`.
-  std::vector<PngText> operator()(const PromptItem& prompt, std::int64_t iteration,
+  std::vector<PngText> operator()(const Sample& sample, std::int64_t iteration,
                                   const ImageMetrics& metrics, const at::Tensor& image) const {
-    return {{"parameters", parameters(prompt, iteration, image)},
-            {"reno", json(prompt, iteration, metrics).dump(-1, ' ', /*ensure_ascii=*/true, replace)}};
+    return {{"parameters", parameters(sample, iteration, image)},
+            {"reno", json(sample, iteration, metrics).dump(-1, ' ', /*ensure_ascii=*/true, replace)}};
   }
 
  private:
@@ -57,21 +56,21 @@ class ImageTexts {
                : nlohmann::json(value).dump(-1, ' ', false, replace);
   }
 
-  std::string parameters(const PromptItem& prompt, std::int64_t iteration, const at::Tensor& image) const {
+  std::string parameters(const Sample& sample, std::int64_t iteration, const at::Tensor& image) const {
     return fmt::format(
         "{}{}Steps: 1, Sampler: {}, Seed: {}, Size: {}x{}, Model: {}, ReNO iteration: {}, "
         "Prompt index: {}, Version: reno {}",
-        prompt.text, prompt.text.empty() ? "" : "\n", quoted(sampler_), seed_, image.size(2), image.size(1),
-        quoted(model_), iteration, prompt.index, version);
+        sample.prompt.text, sample.prompt.text.empty() ? "" : "\n", quoted(sampler_), sample.seed, image.size(2), image.size(1),
+        quoted(model_), iteration, sample.prompt.index, version);
   }
 
-  nlohmann::ordered_json json(const PromptItem& prompt, std::int64_t iteration,
+  nlohmann::ordered_json json(const Sample& sample, std::int64_t iteration,
                               const ImageMetrics& metrics) const {
     nlohmann::ordered_json object;
     object["version"] = version;
-    object["text"] = prompt.text;
-    object["prompt"] = prompt.index;
-    object["seed"] = seed_;
+    object["text"] = sample.prompt.text;
+    object["prompt"] = sample.prompt.index;
+    object["seed"] = sample.seed;
     object["iteration"] = iteration;
     object.update(detail::measured(rewards_, metrics));
     object["experiment"] = experiment_;
@@ -81,7 +80,6 @@ class ImageTexts {
   std::string experiment_;  ///< resolved, as TOML
   std::string model_;
   std::string sampler_;
-  std::int64_t seed_;
   std::vector<std::string> rewards_;
 };
 

@@ -1,7 +1,15 @@
-// A file of one JSON object per line, appended to as a run goes on: `metrics.jsonl`, `results.jsonl`.
+// A file of one JSON object per line, appended to as a run goes on and read back line by line:
+// `metrics.jsonl`, `results.jsonl`.
 #pragma once
 
+#include <fmt/format.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
 
 #include "reno/io/append_file.hpp"
 
@@ -24,5 +32,22 @@ class JsonLines {
  private:
   AppendFile file_;
 };
+
+/// Calls `visit` with each object of the file, in order. Throws LoadError with file and line for what is no
+/// JSON, or not what `visit` expects.
+template <class Visit>
+void for_each_json_line(const std::filesystem::path& file, const Visit& visit) {
+  std::ifstream stream(file, std::ios::binary);
+  if (!stream) throw LoadError(fmt::format("{}: cannot be read", file.string()));
+  std::int64_t number = 1;
+  for (std::string line; std::getline(stream, line); ++number) {
+    try {
+      visit(nlohmann::ordered_json::parse(line));
+    } catch (const nlohmann::json::exception& error) {
+      throw LoadError(
+          fmt::format("{}:{}: is damaged, or of another version ({})", file.string(), number, error.what()));
+    }
+  }
+}
 
 }  // namespace reno

@@ -26,9 +26,9 @@ inline std::string format_duration(double seconds) {
 /// that is a terminal.
 class Progress {
  public:
-  Progress(std::int64_t prompts, std::int64_t batch, std::int64_t iterations,
+  Progress(std::int64_t images, std::int64_t batch, std::int64_t iterations,
            std::shared_ptr<spdlog::logger> log, bool quiet)
-      : prompts_(prompts),
+      : images_(images),
         batch_(batch),
         iterations_(iterations),
         log_(std::move(log)),
@@ -37,14 +37,14 @@ class Progress {
 
   ~Progress() { clear(); }
 
-  /// prompt: index of the batch's first; total and best: mean over the batch.
-  void update(std::int64_t prompt, std::int64_t iteration, double total, double best) {
-    const auto batches = (prompts_ + batch_ - 1) / batch_;
-    const double done = static_cast<double>(prompt / batch_ * iterations_ + iteration + 1);
+  /// image: number of the batch's first; total and best: mean over the batch.
+  void update(std::int64_t image, std::int64_t iteration, double total, double best) {
+    const auto batches = (images_ + batch_ - 1) / batch_;
+    const double done = static_cast<double>(image / batch_ * iterations_ + iteration + 1);
     const double all = static_cast<double>(batches * iterations_);
     const double elapsed = seconds_since(started_);
     const std::string eta = format_duration(elapsed / done * (all - done));
-    const std::string where = prompts_ == 1 ? "" : fmt::format("prompt {}/{}  ", prompt + 1, prompts_);
+    const std::string where = images_ == 1 ? "" : fmt::format("image {}/{}  ", image + 1, images_);
     const std::string numbers =
         fmt::format("{}iteration {}/{}  total {:.4f}  best {:.4f}  {:.2f} s/it  ETA {}", where, iteration + 1,
                     iterations_, total, best, elapsed / done, eta);
@@ -77,7 +77,7 @@ class Progress {
     return text;
   }
 
-  std::int64_t prompts_;
+  std::int64_t images_;
   std::int64_t batch_;
   std::int64_t iterations_;
   std::shared_ptr<spdlog::logger> log_;

@@ -1,14 +1,16 @@
-// The numbers that a run leaves behind, as JSON. `losses` and `total` follow the published implementation
-// (loss = ceiling - score, total = weighted losses without the regulariser), so they compare directly.
+// The lines that a run writes, and reads back: one for each evaluation (metrics.jsonl) and one for each
+// finished image (results.jsonl). `losses` and `total` follow the published implementation (loss = ceiling -
+// score, total = weighted losses without the regulariser), so they compare directly.
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "reno/loop.hpp"
-#include "reno/run/prompts.hpp"
+#include "reno/run/layout.hpp"
 
 namespace reno {
 
@@ -32,12 +34,13 @@ inline nlohmann::ordered_json measured(const std::vector<std::string>& names, co
 
 }  // namespace detail
 
-/// A line of metrics.jsonl: one evaluation of one prompt.
-inline nlohmann::ordered_json metrics_json(const std::vector<std::string>& rewards, std::int64_t prompt,
+/// A line of metrics.jsonl: one evaluation of one image.
+inline nlohmann::ordered_json metrics_json(const std::vector<std::string>& rewards, const Sample& sample,
                                            const Iteration& iteration, const ImageMetrics& metrics) {
   nlohmann::ordered_json object;
   object["iteration"] = iteration.index;
-  object["prompt"] = prompt;
+  object["prompt"] = sample.prompt.index;
+  object["seed"] = sample.seed;
   object.update(detail::measured(rewards, metrics));
   object["regularization"] = metrics.regularization;
   object["grad_norm"] =
@@ -46,72 +49,59 @@ inline nlohmann::ordered_json metrics_json(const std::vector<std::string>& rewar
   return object;
 }
 
-/// A line of results.jsonl: the outcome of one prompt.
-inline nlohmann::ordered_json result_json(const std::vector<std::string>& rewards, const PromptItem& prompt,
-                                          std::uint64_t seed, const ImageResult& result) {
+/// A line of results.jsonl: the outcome of one image, and where its files are.
+inline nlohmann::ordered_json result_json(const std::vector<std::string>& rewards, const Sample& sample,
+                                          const SampleFiles& files, const ImageResult& result) {
   nlohmann::ordered_json object;
-  object["prompt"] = prompt.index;
-  object["text"] = prompt.text;
-  object["seed"] = seed;
+  object["prompt"] = sample.prompt.index;
+  object["seed"] = sample.seed;
+  object["text"] = sample.prompt.text;
+  for (const auto& [label, value] : sample.prompt.labels) object["labels"][label] = value;
   object["initial"] = detail::measured(rewards, result.initial);
   object["best"] = detail::measured(rewards, result.best);
   object["best_iteration"] = result.best_iteration;
+  object["files"] = {{"initial_image", files.initial_image.string()},
+                     {"best_image", files.best_image.string()},
+                     {"best_noise", files.best_noise.string()}};
   return object;
 }
 
-/// Means over the prompts that are done; holds sums only, so it does not grow with the run.
-struct Means {
-  std::int64_t count = 0;
-  std::vector<double> initial;  ///< sums of scores per reward
-  std::vector<double> best;
-  double initial_total = 0.0;
-  double best_total = 0.0;
-
-  void add(const ImageResult& result) {
-    ++count;
-    initial.resize(result.initial.scores.size());
-    best.resize(result.best.scores.size());
-    for (std::size_t k = 0; k < initial.size(); ++k) {
-      initial[k] += result.initial.scores[k];
-      best[k] += result.best.scores[k];
-    }
-    initial_total += result.initial.total;
-    best_total += result.best.total;
-  }
-
-  double mean(double sum) const { return count > 0 ? sum / static_cast<double>(count) : 0.0; }
+/// What a line of results.jsonl says.
+struct FinishedImage {
+  std::int64_t prompt = 0;
+  std::uint64_t seed = 0;
+  std::string text;
+  std::vector<std::pair<std::string, std::string>> labels;
+  ImageMetrics initial;  ///< scores and total only
+  ImageMetrics best;
+  std::int64_t best_iteration = 0;
+  std::filesystem::path initial_image;  ///< relative to the run directory, as is the next
+  std::filesystem::path best_image;
 };
 
-/// Where the time and memory of a run went.
-struct Costs {
-  double load_seconds = 0.0;
-  double encode_seconds = 0.0;
-  double optimize_seconds = 0.0;
-  std::int64_t iterations = 0;  ///< of all batches
-  std::int64_t peak_bytes = 0;
-
-  double seconds_per_iteration() const {
-    return iterations > 0 ? optimize_seconds / static_cast<double>(iterations) : 0.0;
+/// Throws a JSON exception when the line is not as `result_json` writes it.
+inline FinishedImage parse_result(const std::vector<std::string>& rewards,
+                                  const nlohmann::ordered_json& line) {
+  const auto metrics = [&](const nlohmann::ordered_json& object) {
+    ImageMetrics parsed;
+    for (const auto& name : rewards) parsed.scores.push_back(object.at("scores").at(name).get<double>());
+    parsed.total = object.at("total").get<double>();
+    return parsed;
+  };
+  FinishedImage image;
+  image.prompt = line.at("prompt").get<std::int64_t>();
+  image.seed = line.at("seed").get<std::uint64_t>();
+  image.text = line.at("text").get<std::string>();
+  if (line.contains("labels")) {
+    for (const auto& [label, value] : line["labels"].items())
+      image.labels.emplace_back(label, value.get<std::string>());
   }
-};
-
-/// results.json: the summary of a run.
-inline nlohmann::ordered_json summary_json(const std::vector<std::string>& rewards, const Means& means,
-                                           const Costs& costs) {
-  nlohmann::ordered_json object;
-  object["prompts"] = means.count;
-  auto& mean = object["mean"] = nlohmann::ordered_json::object();
-  for (std::size_t k = 0; k < rewards.size() && k < means.initial.size(); ++k) {
-    mean["scores"][rewards[k]] = {{"initial", means.mean(means.initial[k])},
-                                  {"best", means.mean(means.best[k])}};
-  }
-  mean["total"] = {{"initial", means.mean(means.initial_total)}, {"best", means.mean(means.best_total)}};
-  object["seconds"] = {{"load", costs.load_seconds},
-                       {"encode", costs.encode_seconds},
-                       {"optimize", costs.optimize_seconds},
-                       {"per_iteration", costs.seconds_per_iteration()}};
-  object["peak_memory_bytes"] = costs.peak_bytes;
-  return object;
+  image.initial = metrics(line.at("initial"));
+  image.best = metrics(line.at("best"));
+  image.best_iteration = line.at("best_iteration").get<std::int64_t>();
+  image.initial_image = line.at("files").at("initial_image").get<std::string>();
+  image.best_image = line.at("files").at("best_image").get<std::string>();
+  return image;
 }
 
 }  // namespace reno

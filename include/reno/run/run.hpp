@@ -2,32 +2,26 @@
 // its own beside this one.
 #pragma once
 
-#include <torch/version.h>
-
 #include <algorithm>
-#include <chrono>
 #include <functional>
-#include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "reno/experiment/inputs.hpp"
 #include "reno/experiment/write_toml.hpp"
-#include "reno/image/comparison.hpp"
 #include "reno/io/safetensors.hpp"
-#include "reno/plugin.hpp"
+#include "reno/run/conclude.hpp"
 #include "reno/run/context.hpp"
+#include "reno/run/costs.hpp"
 #include "reno/run/image_texts.hpp"
 #include "reno/run/json_lines.hpp"
 #include "reno/run/memory.hpp"
 #include "reno/run/noise.hpp"
 #include "reno/run/progress.hpp"
-#include "reno/run/prompts.hpp"
-#include "reno/run/report.hpp"
 #include "reno/run/results.hpp"
 #include "reno/run/run_directory.hpp"
 #include "reno/run/tensorboard.hpp"
-#include "reno/version.hpp"
 
 namespace reno {
 
@@ -39,25 +33,9 @@ struct RunSettings {
 
 /// What a finished run tells its caller.
 struct RunSummary {
-  std::vector<std::string> rewards;
-  Means means;
-  Costs costs;
-  Comparison comparison;
+  nlohmann::ordered_json results;  ///< what stands in results.json
   std::filesystem::path output;
 };
-
-namespace detail {
-
-/// Does the work and adds the seconds that it took.
-template <class Work>
-auto timed(double& seconds, const Work& work) {
-  const auto started = std::chrono::steady_clock::now();
-  auto result = work();
-  seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
-  return result;
-}
-
-}  // namespace detail
 
 /// One experiment on one machine.
 class Run {
@@ -67,57 +45,41 @@ class Run {
         registry_(registry),
         context_(std::move(context)),
         settings_(std::move(settings)),
-        prompt_count_(count_prompts(experiment)),
+        rewards_(reward_names(experiment)),
+        image_count_(count_prompts(experiment) * experiment.run.images_per_prompt()),
         fixed_noise_(read_fixed_noise()),
-        directory_(experiment.run.output, experiment.run.task == Task::single, settings_.overwrite),
+        directory_(experiment.run.output, settings_.overwrite),
         metrics_(directory_.file("metrics.jsonl")),
         results_(directory_.file("results.jsonl")),
-        objective_(detail::timed(summary_.costs.load_seconds,
+        objective_(detail::timed(costs_.load_seconds,
                                  [&] { return load_objective(experiment, registry, context_); })),
-        report_(reward_names()),
         image_texts_(experiment) {
-    summary_.rewards = reward_names();
-    summary_.output = directory_.root();
-    write_file_atomically(directory_.file("experiment.toml"), write_toml(experiment_));
+    write_file_atomically(directory_.file("experiment.toml"),
+                          write_toml(with_absolute_inputs(experiment_)));
   }
 
   /// Throws Interrupted after saving when `should_stop` says so, and whatever the components throw, after
   /// saving what there is.
   RunSummary execute() {
-    const auto& run = experiment_.run;
-    Progress progress(prompt_count_, run.batch, iterations(), context_.log, settings_.quiet);
-    PromptReader reader(experiment_);
-    for (auto batch = next_batch(reader); !batch.empty(); batch = next_batch(reader)) {
+    Progress progress(image_count_, experiment_.run.batch, iterations(), context_.log, settings_.quiet);
+    BatchReader reader(experiment_);
+    for (auto batch = reader.next(); !batch.samples.empty(); batch = reader.next()) {
       run_batch(batch, progress);
       if (settings_.should_stop()) break;
     }
-    finish();
+    progress.clear();
+    costs_.peak_bytes = peak_memory(context_.device);
+    auto results = conclude(directory_.root(), experiment_, image_count_, costs_, context_.device.str());
     if (settings_.should_stop()) {
       throw Interrupted(
           fmt::format("interrupted; what was done so far is in {}", directory_.root().string()));
     }
-    return std::move(summary_);
+    return {std::move(results), directory_.root()};
   }
 
  private:
   std::int64_t iterations() const {
     return experiment_.run.mode == Mode::no_optim ? 1 : experiment_.run.iterations;
-  }
-
-  std::vector<std::string> reward_names() const {
-    std::vector<std::string> names;
-    for (const auto& term : experiment_.rewards) names.push_back(term.name);
-    return names;
-  }
-
-  std::vector<PromptItem> next_batch(PromptReader& reader) const {
-    std::vector<PromptItem> batch;
-    while (std::ssize(batch) < experiment_.run.batch) {
-      auto item = reader.next();
-      if (!item) break;
-      batch.push_back(std::move(*item));
-    }
-    return batch;
   }
 
   /// `noise.init`, undefined when it is not set. Its shape is checked against the generator's once that is
@@ -131,7 +93,7 @@ class Run {
     return source->read("noise").to(at::kFloat);
   }
 
-  /// Noise of one prompt to begin with, (1, ...) float32 on the CPU.
+  /// Noise of one image to begin with, (1, ...) float32 on the CPU.
   at::Tensor initial_noise(NoiseSource& source) const {
     const at::Tensor drawn = source.draw();
     if (!fixed_noise_.defined()) return drawn;
@@ -145,25 +107,25 @@ class Run {
     return noise.clone();
   }
 
-  void run_batch(const std::vector<PromptItem>& batch, Progress& progress) {
+  void run_batch(const Batch& batch, Progress& progress) {
     Prompts texts;
     std::vector<NoiseSource> sources;
     std::vector<at::Tensor> noises;
-    for (const auto& item : batch) {
-      texts.push_back(item.text);
-      sources.emplace_back(context_.seed, item.index, objective_.generator().noise_shape());
+    for (const auto& sample : batch.samples) {
+      texts.push_back(sample.prompt.text);
+      sources.emplace_back(sample.seed, sample.prompt.index, objective_.generator().noise_shape());
       noises.push_back(initial_noise(sources.back()));
     }
     const auto to_run = [&](const std::vector<at::Tensor>& parts) {
       return at::cat(parts).to(context_.device, context_.master_dtype());
     };
     at::Tensor noise = to_run(noises);
-    const auto encoded =
-        detail::timed(summary_.costs.encode_seconds, [&] { return objective_.encode(texts); });
+    const auto encoded = detail::timed(costs_.encode_seconds, [&] { return objective_.encode(texts); });
 
     boards_.clear();
     if (experiment_.run.tensorboard) {
-      for (const auto& item : batch) boards_.emplace_back(directory_.tensorboard(item.index));
+      for (const auto& sample : batch.samples)
+        boards_.emplace_back(directory_.root() / sample_files(experiment_.run, sample).events);
     }
     std::vector<ImageResult> results;
     LoopOptions loop;
@@ -193,34 +155,36 @@ class Run {
     save(batch, results);
   }
 
-  void record(const std::vector<PromptItem>& batch, const Iteration& iteration,
-              const std::vector<ImageResult>& results, Progress& progress) {
+  void record(const Batch& batch, const Iteration& iteration, const std::vector<ImageResult>& results,
+              Progress& progress) {
     double total = 0.0;
     double best = 0.0;
-    for (std::size_t n = 0; n < batch.size(); ++n) {
+    for (std::size_t n = 0; n < batch.samples.size(); ++n) {
       const auto& metrics = iteration.metrics[n];
-      total += metrics.total / static_cast<double>(batch.size());
-      best += results[n].best.total / static_cast<double>(batch.size());
-      metrics_.append(metrics_json(summary_.rewards, batch[n].index, iteration, metrics));
+      total += metrics.total / static_cast<double>(batch.samples.size());
+      best += results[n].best.total / static_cast<double>(batch.samples.size());
+      metrics_.append(metrics_json(rewards_, batch.samples[n], iteration, metrics));
+      const auto files = sample_files(experiment_.run, batch.samples[n]);
       const at::Tensor image = iteration.images[static_cast<std::int64_t>(n)];
       const auto save_image = [&](const std::filesystem::path& file) {
-        write_png(file, image, image_texts_(batch[n], iteration.index, metrics, image));
+        write_png(directory_.file(file), image,
+                  image_texts_(batch.samples[n], iteration.index, metrics, image));
       };
-      if (iteration.index == 0) save_image(directory_.prompt_folder(batch[n].index) / "init_image.png");
+      if (iteration.index == 0) save_image(files.initial_image);
       if (experiment_.run.save_all_images)
-        save_image(directory_.iteration_image(batch[n].index, iteration.index));
+        save_image(files.iterations / fmt::format("{:05}.png", iteration.index));
       if (!boards_.empty()) log_to_board(boards_[n], iteration, metrics, image);
     }
-    summary_.costs.optimize_seconds += iteration.seconds;
-    ++summary_.costs.iterations;
-    progress.update(batch.front().index, iteration.index, total, best);
+    costs_.optimize_seconds += iteration.seconds;
+    ++costs_.iterations;
+    progress.update(batch.samples.front().number, iteration.index, total, best);
   }
 
   void log_to_board(TensorBoardLog& board, const Iteration& iteration, const ImageMetrics& metrics,
                     const at::Tensor& image) const {
     std::vector<std::pair<std::string, double>> scalars;
     for (std::size_t k = 0; k < metrics.scores.size(); ++k) {
-      scalars.emplace_back("score/" + summary_.rewards[k], metrics.scores[k]);
+      scalars.emplace_back("score/" + rewards_[k], metrics.scores[k]);
     }
     scalars.insert(scalars.end(), {{"loss/total", metrics.total},
                                    {"loss/regularization", metrics.regularization},
@@ -231,55 +195,40 @@ class Run {
     if (iteration.index == 0) board.image(0, "image/initial", image);
   }
 
-  /// Writes what is known of each prompt of the batch.
-  void save(const std::vector<PromptItem>& batch, const std::vector<ImageResult>& results) {
+  /// Writes what is known of each image of the batch.
+  void save(const Batch& batch, const std::vector<ImageResult>& results) {
     for (std::size_t n = 0; n < results.size(); ++n) {
       const auto& result = results[n];
       if (!result.best_image.defined()) continue;
-      const auto folder = directory_.prompt_folder(batch[n].index);
-      if (experiment_.run.task != Task::single)
-        write_file_atomically(folder / "prompt.txt", batch[n].text + "\n");
-      write_png(folder / "best_image.png", result.best_image,
-                image_texts_(batch[n], result.best_iteration, result.best, result.best_image));
+      const Sample& sample = batch.samples[n];
+      const auto files = sample_files(experiment_.run, sample);
+      if (const auto told = prompt_file(experiment_.run, sample.prompt))
+        write_file_atomically(directory_.file(told->first), told->second);
+      write_png(directory_.file(files.best_image), result.best_image,
+                image_texts_(sample, result.best_iteration, result.best, result.best_image));
       if (!boards_.empty()) boards_[n].image(result.best_iteration, "image/best", result.best_image);
-      write_safetensors(folder / "best_noise.safetensors", {{"noise", result.best_noise.unsqueeze(0).cpu()}},
-                        {});
-      results_.append(result_json(summary_.rewards, batch[n], context_.seed, result));
-      summary_.means.add(result);
-      summary_.comparison.add(result.initial_image, result.best_image);
-      report_.add(batch[n].text, result);
+      write_safetensors(directory_.file(files.best_noise),
+                        {{"noise", result.best_noise.unsqueeze(0).cpu()}}, {});
+      results_.append(result_json(rewards_, sample, files, result));
     }
     results_.sync();
     metrics_.sync();
-  }
-
-  void finish() {
-    summary_.costs.peak_bytes = peak_memory(context_.device);
-    auto summary = summary_json(summary_.rewards, summary_.means, summary_.costs);
-    summary["seed"] = context_.seed;
-    summary["device"] = context_.device.str();
-    summary["versions"] = {{"reno", version}, {"libtorch", TORCH_VERSION}, {"build", build_fingerprint}};
-    write_file_atomically(directory_.file("results.json"), summary.dump(2) + "\n");
-    report_.write(directory_.file("report.html"), "reno: " + directory_.root().filename().string(),
-                  write_toml(experiment_));
-    if (!summary_.comparison.empty())
-      write_png(directory_.file("comparison.png"), summary_.comparison.sheet());
   }
 
   const Experiment& experiment_;
   const Registry& registry_;
   Context context_;
   RunSettings settings_;
-  std::int64_t prompt_count_;
+  std::vector<std::string> rewards_;
+  std::int64_t image_count_;
   at::Tensor fixed_noise_;
-  RunSummary summary_;
+  Costs costs_;
   RunDirectory directory_;
   JsonLines metrics_;
   JsonLines results_;
   Objective objective_;
-  Report report_;
   ImageTexts image_texts_;
-  std::vector<TensorBoardLog> boards_;  ///< one per prompt of the batch, if wanted
+  std::vector<TensorBoardLog> boards_;  ///< one per image of the batch, none when not wanted
 };
 
 }  // namespace reno

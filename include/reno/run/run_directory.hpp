@@ -1,16 +1,16 @@
-// The folder that a run writes. One prompt's files stand in the folder itself; with a list of prompts each
-// has a folder of its own.
+// The folder that a run writes; layout.hpp says where each image's files are in it.
 //
 //     experiment.toml metrics.jsonl results.jsonl results.json report.html comparison.png
-//     [00000/] prompt.txt init_image.png best_image.png best_noise.safetensors images/00000.png
-//     tensorboard/[00000/] events.out.tfevents.*
 #pragma once
 
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -23,8 +23,7 @@ class RunDirectory {
  public:
   /// Creates and locks the folder. Throws ConfigurationError when it cannot be written, is in use, or already
   /// holds a run and `overwrite` is false; with `overwrite` the files of that run are removed.
-  RunDirectory(std::filesystem::path root, bool one_prompt, bool overwrite)
-      : root_(create(std::move(root))), one_prompt_(one_prompt), lock_(root_) {
+  RunDirectory(std::filesystem::path root, bool overwrite) : root_(create(std::move(root))), lock_(root_) {
     if (!std::filesystem::exists(root_ / "experiment.toml")) return;
     if (!overwrite) {
       throw ConfigurationError(
@@ -32,26 +31,16 @@ class RunDirectory {
                       "it with --overwrite",
                       root_.string()));
     }
-    clear();
+    clear(root_, false);
   }
 
   const std::filesystem::path& root() const { return root_; }
-  std::filesystem::path file(const std::string& name) const { return root_ / name; }
 
-  /// The folder of one prompt's files, created if need be.
-  std::filesystem::path prompt_folder(std::int64_t index) const {
-    return one_prompt_ ? root_ : create(root_ / fmt::format("{:05}", index));
-  }
-
-  /// Where `save_all_images` puts an iteration's image.
-  std::filesystem::path iteration_image(std::int64_t prompt, std::int64_t iteration) const {
-    return create(prompt_folder(prompt) / "images") / fmt::format("{:05}.png", iteration);
-  }
-
-  /// Where the event files of one prompt go. A folder beside all else, for the name of a run in TensorBoard
-  /// is its path.
-  std::filesystem::path tensorboard(std::int64_t prompt) const {
-    return one_prompt_ ? root_ / "tensorboard" : root_ / "tensorboard" / fmt::format("{:05}", prompt);
+  /// The absolute place of a file, whose folder is created if need be.
+  std::filesystem::path file(const std::filesystem::path& relative) const {
+    const auto path = root_ / relative;
+    create(path.parent_path());
+    return path;
   }
 
  private:
@@ -66,31 +55,32 @@ class RunDirectory {
   }
 
   /// Removes what a run writes, and nothing else that a user may keep here.
-  void clear() const {
-    for (const char* name : {"experiment.toml", "metrics.jsonl", "results.jsonl", "results.json",
-                             "report.html", "comparison.png"}) {
-      std::filesystem::remove(root_ / name);
-    }
-    std::filesystem::remove_all(root_ / "tensorboard");
-    clear_prompt(root_);
-    for (const auto& item : std::filesystem::directory_iterator(root_)) {
+  static void clear(const std::filesystem::path& folder, bool inside) {
+    constexpr std::array<std::string_view, 11> files = {
+        "experiment.toml", "metrics.jsonl",  "results.jsonl",  "results.json",   "report.html",
+        "comparison.png",  "prompt.txt",     "metadata.jsonl", "init_image.png", "best_image.png",
+        "best_noise.safetensors"};
+    constexpr std::array<std::string_view, 5> folders = {"samples", "initial", "noise", "images",
+                                                         "tensorboard"};
+    const auto is_one_of = [](const auto& names, const std::string& name) {
+      return std::find(names.begin(), names.end(), name) != names.end();
+    };
+    for (const auto& item : std::filesystem::directory_iterator(folder)) {
       const std::string name = item.path().filename();
-      if (!item.is_directory() || name.find_first_not_of("0123456789") != std::string::npos) continue;
-      clear_prompt(item.path());
+      const auto extension = item.path().extension();
+      const bool picture = inside && (extension == ".png" || extension == ".safetensors" ||
+                                        name.starts_with("events.out.tfevents."));
+      const bool numbered = name.find_first_not_of("0123456789") == std::string::npos;
+      if (item.is_symlink()) continue;
+      if (!item.is_directory() && (picture || is_one_of(files, name))) std::filesystem::remove(item.path());
+      if (!item.is_directory() || !(numbered || is_one_of(folders, name))) continue;
+      clear(item.path(), inside || is_one_of(folders, name));
       std::error_code not_empty;
       std::filesystem::remove(item.path(), not_empty);
     }
   }
 
-  static void clear_prompt(const std::filesystem::path& folder) {
-    for (const char* name : {"prompt.txt", "init_image.png", "best_image.png", "best_noise.safetensors"}) {
-      std::filesystem::remove(folder / name);
-    }
-    std::filesystem::remove_all(folder / "images");
-  }
-
   std::filesystem::path root_;
-  bool one_prompt_;
   DirectoryLock lock_;
 };
 

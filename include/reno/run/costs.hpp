@@ -1,0 +1,64 @@
+// Where the time and memory of a run went.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+
+namespace reno {
+
+struct Costs {
+  double load_seconds = 0.0;
+  double encode_seconds = 0.0;
+  double optimize_seconds = 0.0;
+  std::int64_t iterations = 0;  ///< of all batches
+  std::int64_t peak_bytes = 0;
+
+  double seconds_per_iteration() const {
+    return iterations > 0 ? optimize_seconds / static_cast<double>(iterations) : 0.0;
+  }
+
+  /// Of another process that did a part of the same run.
+  void add(const Costs& other) {
+    load_seconds += other.load_seconds;
+    encode_seconds += other.encode_seconds;
+    optimize_seconds += other.optimize_seconds;
+    iterations += other.iterations;
+    peak_bytes = std::max(peak_bytes, other.peak_bytes);
+  }
+};
+
+inline nlohmann::ordered_json costs_json(const Costs& costs) {
+  nlohmann::ordered_json object;
+  object["seconds"] = {{"load", costs.load_seconds},
+                       {"encode", costs.encode_seconds},
+                       {"optimize", costs.optimize_seconds},
+                       {"per_iteration", costs.seconds_per_iteration()}};
+  object["iterations"] = costs.iterations;
+  object["peak_memory_bytes"] = costs.peak_bytes;
+  return object;
+}
+
+/// Throws a JSON exception when the object is not as `costs_json` writes it.
+inline Costs parse_costs(const nlohmann::ordered_json& object) {
+  const auto& seconds = object.at("seconds");
+  return {seconds.at("load").get<double>(), seconds.at("encode").get<double>(),
+          seconds.at("optimize").get<double>(), object.at("iterations").get<std::int64_t>(),
+          object.at("peak_memory_bytes").get<std::int64_t>()};
+}
+
+namespace detail {
+
+/// Does the work and adds the seconds that it took.
+template <class Work>
+auto timed(double& seconds, const Work& work) {
+  const auto started = std::chrono::steady_clock::now();
+  auto result = work();
+  seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  return result;
+}
+
+}  // namespace detail
+
+}  // namespace reno
