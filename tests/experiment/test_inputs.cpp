@@ -28,7 +28,8 @@ TEST_CASE("Inputs that are there become absolute, and the resolved file runs fro
   const std::string written = write_toml(experiment);
   CHECK_THAT(written, Catch::Contains("weights = \"stabilityai/sd-turbo\"") &&
                           Catch::Contains("vae = \"" + (folder.path() / "weights" / "vae").string() + "\""));
-  const Experiment again = parse_experiment(written, folder.path() / "elsewhere" / "experiment.toml", registry);
+  const Experiment again =
+      parse_experiment(written, folder.path() / "elsewhere" / "experiment.toml", registry);
   CHECK(again == experiment);
   CHECK(with_absolute_inputs(again) == experiment);
 }

@@ -69,6 +69,7 @@ TEST_CASE("The reference has each section and each component") {
     CHECK_THAT(text, Contains("\n" + title + "\n") || Catch::StartsWith(title + "\n"));
   }
   CHECK_THAT(text, Contains("| `labels` | strings | `[\"a\", \"b\"]` | of a\\|b tests |\n"));
-  CHECK_THAT(text, Contains("| `task` | single \\| example-prompts \\| t2i-compbench \\| geneval \\| parti-prompts | `\"single\"` |"));
+  CHECK_THAT(text, Contains("| `task` | single \\| example-prompts \\| t2i-compbench \\| geneval \\| "
+                            "parti-prompts | `\"single\"` |"));
   CHECK_THAT(text, !Contains("built in"));
 }

@@ -37,6 +37,7 @@ dtype = "float32"
 memory = "balanced"
 output = "outputs/A red dog and a green cat"
 save_all_images = false
+tensorboard = false
 
 [generator]
 plugin = "sd-turbo"

@@ -13,7 +13,8 @@ using namespace reno::test;
 namespace fs = std::filesystem;
 
 /// As GenEval's evaluate_images.py walks a folder: per numbered folder its metadata and its images.
-std::map<std::string, std::pair<nlohmann::json, std::set<std::string>>> as_geneval_reads(const fs::path& root) {
+std::map<std::string, std::pair<nlohmann::json, std::set<std::string>>> as_geneval_reads(
+    const fs::path& root) {
   std::map<std::string, std::pair<nlohmann::json, std::set<std::string>>> found;
   for (const auto& folder : fs::directory_iterator(root)) {
     const std::string name = folder.path().filename();
@@ -44,8 +45,10 @@ TEST_CASE("GenEval: metadata and four samples per prompt", "[benchmarks]") {
   Trial trial;
   // github.com/djghosh13/geneval, prompts/evaluation_metadata.jsonl
   trial.write_prompts(
-      "{\"tag\": \"single_object\", \"include\": [{\"class\": \"bench\", \"count\": 1}], \"prompt\": \"a photo of a "
-      "bench\"}\n{\"tag\": \"counting\", \"include\": [{\"class\": \"clock\", \"count\": 2}], \"prompt\": \"a "
+      "{\"tag\": \"single_object\", \"include\": [{\"class\": \"bench\", \"count\": 1}], \"prompt\": \"a "
+      "photo of a "
+      "bench\"}\n{\"tag\": \"counting\", \"include\": [{\"class\": \"clock\", \"count\": 2}], \"prompt\": "
+      "\"a "
       "photo of two clocks\"}\n");
   trial.run = "task = \"geneval\"\nprompts = \"prompts\"\niterations = 3\nbatch = 3\nseed = 0";
   const auto results = trial.execute().results;
@@ -61,7 +64,8 @@ TEST_CASE("GenEval: metadata and four samples per prompt", "[benchmarks]") {
   CHECK(results["by_label"]["tag"]["counting"]["images"] == 4);
 }
 
-TEST_CASE("T2I-CompBench: the prompt and its number in the name, nothing else in the folder", "[benchmarks]") {
+TEST_CASE("T2I-CompBench: the prompt and its number in the name, nothing else in the folder",
+          "[benchmarks]") {
   Trial trial;
   // github.com/Karine-Huang/T2I-CompBench, examples/dataset
   trial.write_prompts(
@@ -117,7 +121,8 @@ TEST_CASE("PartiPrompts: a folder per prompt, improvement by category and challe
   double gain = 0.0;
   const auto lines = read_lines(trial.output() / "results.jsonl");
   for (const auto& line : lines) {
-    gain += line["best"]["scores"]["square"].get<double>() - line["initial"]["scores"]["square"].get<double>();
+    gain +=
+        line["best"]["scores"]["square"].get<double>() - line["initial"]["scores"]["square"].get<double>();
   }
   CHECK(results["benchmark"]["reward"] == "square");
   CHECK(results["benchmark"]["mean_improvement"].get<double>() == Approx(gain / 3));

@@ -61,7 +61,8 @@ TEST_CASE("parameters can be read by the rules of stable-diffusion webui", "[png
 
 TEST_CASE("the reno chunk has numbers and the whole experiment", "[png]") {
   const Experiment experiment = make_experiment();
-  const auto chunks = ImageTexts(experiment)(sample(12, "caf\u00e9"), 4, make_metrics(), at::zeros({3, 16, 24}));
+  const auto chunks =
+      ImageTexts(experiment)(sample(12, "caf\u00e9"), 4, make_metrics(), at::zeros({3, 16, 24}));
   CHECK(chunks[1].keyword == "reno");
   const auto object = nlohmann::json::parse(chunks[1].text);
   CHECK(object["text"] == "caf\u00e9");

@@ -127,8 +127,8 @@ TEST_CASE("images are numbered by prompt, then seed; batches cut that order", "[
     for (const auto& sample : batch.samples)
       seen.push_back(fmt::format("{}:{}{}{}", batch.index, sample.number, sample.prompt.text, sample.seed));
   }
-  CHECK(seen == std::vector<std::string>{"0:0a7", "0:1a8", "0:2a9", "1:3a10", "1:4b7", "1:5b8", "2:6b9",
-                                         "2:7b10"});
+  CHECK(seen ==
+        std::vector<std::string>{"0:0a7", "0:1a8", "0:2a9", "1:3a10", "1:4b7", "1:5b8", "2:6b9", "2:7b10"});
 }
 
 TEST_CASE("the benchmarks' own files", "[prompts]") {

@@ -88,8 +88,7 @@ TEST_CASE("a folder that cannot be made says why", "[run-directory]") {
   const TemporaryFolder folder;
   touch(folder.path() / "file");
   CHECK_THROWS_AS(RunDirectory(folder.path() / "file" / "below", false), ConfigurationError);
-  CHECK_THROWS_WITH(RunDirectory("/proc/reno", false),
-                    Catch::Contains("/proc/reno: cannot be written to: "));
+  CHECK_THROWS_WITH(RunDirectory("/proc/reno", false), Catch::Contains("/proc/reno: cannot be written to: "));
 }
 
 }  // namespace

@@ -78,9 +78,11 @@ void dry_run(const Experiment& experiment, const Registry& registry, const Conte
   const auto prompts = count_prompts(experiment);
   const MemoryEstimate estimate = rehearse(experiment, registry, context);
   const auto images = prompts * experiment.run.images_per_prompt();
-  fmt::print("{}\n# {} prompt{}, {} image{}, on {}\n# expected memory for tensors: {} at the peak, {} of it weights\n",
-             write_toml(experiment), prompts, prompts == 1 ? "" : "s", images, images == 1 ? "" : "s", context.device.str(),
-             format_bytes(estimate.peak), format_bytes(estimate.weights));
+  fmt::print(
+      "{}\n# {} prompt{}, {} image{}, on {}\n# expected memory for tensors: {} at the peak, {} of it "
+      "weights\n",
+      write_toml(experiment), prompts, prompts == 1 ? "" : "s", images, images == 1 ? "" : "s",
+      context.device.str(), format_bytes(estimate.peak), format_bytes(estimate.weights));
 }
 
 void run(const Experiment& experiment, const Registry& registry, const Context& context,

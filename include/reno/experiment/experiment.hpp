@@ -61,7 +61,8 @@ struct RunOptions {
           "file of prompts, looked up beside the experiment file, then in the working directory: one prompt "
           "per line, or the benchmark's own file");
     field("samples", samples,
-          "images per prompt, with the seeds seed, seed + 1, ...; unset: 4 for geneval, otherwise 1", bounds{1});
+          "images per prompt, with the seeds seed, seed + 1, ...; unset: 4 for geneval, otherwise 1",
+          bounds{1});
     field("benchmark_reward", benchmark_reward,
           "what results.json counts improved images by: the name of a reward, or total (the weighted loss)");
     field("mode", mode,

@@ -28,8 +28,8 @@ class ImageTexts {
   }
 
   /// image: (3,H,W), as measured at `iteration`.
-  std::vector<PngText> operator()(const Sample& sample, std::int64_t iteration,
-                                  const ImageMetrics& metrics, const at::Tensor& image) const {
+  std::vector<PngText> operator()(const Sample& sample, std::int64_t iteration, const ImageMetrics& metrics,
+                                  const at::Tensor& image) const {
     return {{"parameters", parameters(sample, iteration, image)},
             {"reno", json(sample, iteration, metrics).dump(-1, ' ', /*ensure_ascii=*/true, replace)}};
   }
@@ -60,8 +60,8 @@ class ImageTexts {
     return fmt::format(
         "{}{}Steps: 1, Sampler: {}, Seed: {}, Size: {}x{}, Model: {}, ReNO iteration: {}, "
         "Prompt index: {}, Version: reno {}",
-        sample.prompt.text, sample.prompt.text.empty() ? "" : "\n", quoted(sampler_), sample.seed, image.size(2), image.size(1),
-        quoted(model_), iteration, sample.prompt.index, version);
+        sample.prompt.text, sample.prompt.text.empty() ? "" : "\n", quoted(sampler_), sample.seed,
+        image.size(2), image.size(1), quoted(model_), iteration, sample.prompt.index, version);
   }
 
   nlohmann::ordered_json json(const Sample& sample, std::int64_t iteration,

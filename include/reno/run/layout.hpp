@@ -23,7 +23,7 @@ struct SampleFiles {
   std::filesystem::path best_image;
   std::filesystem::path best_noise;
   std::filesystem::path iterations;  ///< folder of `save_all_images`
-  std::filesystem::path events;      ///< folder of `tensorboard`, whose path TensorBoard shows as the run's name
+  std::filesystem::path events;  ///< folder of `tensorboard`, whose path TensorBoard shows as the run's name
 };
 
 /// The prompt as T2I-CompBench's evaluators read it back from a file name: nothing is changed but what no
@@ -36,9 +36,9 @@ inline std::string compbench_name(std::string_view prompt) {
     const UChar32 point = detail::next_code_point(prompt, i);
     const bool printable_ascii = point >= 0x20 && point < 0x7f && point != '/';
     const std::string_view encoded = prompt.substr(begin, i - begin);
-    const std::string_view text = point == '/'        ? " "
+    const std::string_view text = point == '/'      ? " "
                                   : printable_ascii ? encoded
-                                                      : detail::file_name_text(point, encoded);
+                                                    : detail::file_name_text(point, encoded);
     if (name.size() + text.size() > max_bytes) break;
     name += text;
   }

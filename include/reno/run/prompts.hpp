@@ -77,8 +77,9 @@ class PromptReader {
       case Task::geneval:
         return read_object("prompt", {{"tag", "tag"}});
       case Task::parti_prompts:
-        return columns_.empty() ? read_object("Prompt", {{"category", "Category"}, {"challenge", "Challenge"}})
-                                : read_row();
+        return columns_.empty()
+                   ? read_object("Prompt", {{"category", "Category"}, {"challenge", "Challenge"}})
+                   : read_row();
       default:
         return read_line();
     }
@@ -100,13 +101,14 @@ class PromptReader {
     auto line = filled_line();
     if (!line) return std::nullopt;
     // The evaluators of T2I-CompBench take a prompt from its file's name, where spaces around it would count.
-    return prompt(task_ == Task::t2i_compbench ? boost::algorithm::trim_copy(line->substr(0, line->find('\t')))
-                                               : *line);
+    return prompt(task_ == Task::t2i_compbench
+                      ? boost::algorithm::trim_copy(line->substr(0, line->find('\t')))
+                      : *line);
   }
 
   /// keys: of the labels, as they are named here and in the file.
-  std::optional<PromptItem> read_object(
-      const std::string& key, const std::vector<std::pair<std::string, std::string>>& label_keys) {
+  std::optional<PromptItem> read_object(const std::string& key,
+                                        const std::vector<std::pair<std::string, std::string>>& label_keys) {
     auto text = file_->object();
     if (!text) return std::nullopt;
     nlohmann::json object;
@@ -121,7 +123,8 @@ class PromptReader {
     PromptItem item = prompt(found->get<std::string>());
     for (const auto& [label, name] : label_keys) {
       const auto value = object.find(name);
-      if (value != object.end() && value->is_string()) item.labels.emplace_back(label, value->get<std::string>());
+      if (value != object.end() && value->is_string())
+        item.labels.emplace_back(label, value->get<std::string>());
     }
     item.metadata = std::move(*text);
     return item;

@@ -54,8 +54,7 @@ class Run {
         objective_(detail::timed(costs_.load_seconds,
                                  [&] { return load_objective(experiment, registry, context_); })),
         image_texts_(experiment) {
-    write_file_atomically(directory_.file("experiment.toml"),
-                          write_toml(with_absolute_inputs(experiment_)));
+    write_file_atomically(directory_.file("experiment.toml"), write_toml(with_absolute_inputs(experiment_)));
   }
 
   /// Throws Interrupted after saving when `should_stop` says so, and whatever the components throw, after
@@ -207,8 +206,8 @@ class Run {
       write_png(directory_.file(files.best_image), result.best_image,
                 image_texts_(sample, result.best_iteration, result.best, result.best_image));
       if (!boards_.empty()) boards_[n].image(result.best_iteration, "image/best", result.best_image);
-      write_safetensors(directory_.file(files.best_noise),
-                        {{"noise", result.best_noise.unsqueeze(0).cpu()}}, {});
+      write_safetensors(directory_.file(files.best_noise), {{"noise", result.best_noise.unsqueeze(0).cpu()}},
+                        {});
       results_.append(result_json(rewards_, sample, files, result));
     }
     results_.sync();

@@ -57,8 +57,8 @@ class RunDirectory {
   /// Removes what a run writes, and nothing else that a user may keep here.
   static void clear(const std::filesystem::path& folder, bool inside) {
     constexpr std::array<std::string_view, 11> files = {
-        "experiment.toml", "metrics.jsonl",  "results.jsonl",  "results.json",   "report.html",
-        "comparison.png",  "prompt.txt",     "metadata.jsonl", "init_image.png", "best_image.png",
+        "experiment.toml",       "metrics.jsonl", "results.jsonl",  "results.json",   "report.html",
+        "comparison.png",        "prompt.txt",    "metadata.jsonl", "init_image.png", "best_image.png",
         "best_noise.safetensors"};
     constexpr std::array<std::string_view, 5> folders = {"samples", "initial", "noise", "images",
                                                          "tensorboard"};
@@ -69,7 +69,7 @@ class RunDirectory {
       const std::string name = item.path().filename();
       const auto extension = item.path().extension();
       const bool picture = inside && (extension == ".png" || extension == ".safetensors" ||
-                                        name.starts_with("events.out.tfevents."));
+                                      name.starts_with("events.out.tfevents."));
       const bool numbered = name.find_first_not_of("0123456789") == std::string::npos;
       if (item.is_symlink()) continue;
       if (!item.is_directory() && (picture || is_one_of(files, name))) std::filesystem::remove(item.path());
