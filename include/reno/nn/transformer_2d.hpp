@@ -41,10 +41,13 @@ struct Attention {
         heads(settings.heads),
         upcast(settings.upcast) {}
 
-  at::Tensor operator()(const at::Tensor& x, const at::Tensor& context) const {
+  /// `mask` is added to the logits and broadcasts to (N, heads, Q, K); undefined: everything is seen.
+  at::Tensor operator()(const at::Tensor& x, const at::Tensor& context, const at::Tensor& mask = {}) const {
     const auto query = to_q(x), key = to_k(context), value = to_v(context);
-    if (!upcast || x.scalar_type() == at::kDouble) return to_out(attention(query, key, value, heads));
-    const auto mixed = attention(query.to(at::kFloat), key.to(at::kFloat), value.to(at::kFloat), heads);
+    if (!upcast || x.scalar_type() == at::kDouble)
+      return to_out(attention(query, key, value, heads, {.mask = mask}));
+    const auto mixed = attention(query.to(at::kFloat), key.to(at::kFloat), value.to(at::kFloat), heads,
+                                 {.mask = mask.defined() ? mask.to(at::kFloat) : mask});
     return to_out(mixed.to(x.scalar_type()));
   }
 };

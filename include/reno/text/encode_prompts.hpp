@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "reno/text/shortened.hpp"
@@ -31,24 +32,32 @@ std::string text_beyond(const Tokenizer& tokenizer, std::string_view prompt, std
   return std::string(prompt.substr(*(first_too_long - 1)));
 }
 
-/// Token ids of each prompt, padded to the tokenizer's length; warns through `log` (may be null) when a
-/// prompt is cut, saying what is lost.
+/// Tokens of each prompt, padded to the tokenizer's length; warns through `log` (may be null) when a prompt
+/// is cut, saying what is lost.
+template <class Tokenizer>
+std::vector<Tokens> tokenize_prompts(const Tokenizer& tokenizer, const std::vector<std::string>& prompts,
+                                     const std::shared_ptr<spdlog::logger>& log) {
+  std::vector<Tokens> batch;
+  for (const auto& prompt : prompts) {
+    batch.push_back(tokenizer.encode(prompt));
+    const Tokens& tokens = batch.back();
+    if (!tokens.truncated() || !log) continue;
+    const auto kept = tokenizer.encode_text(prompt).size() - tokens.dropped;
+    log->warn(
+        "the prompt is truncated: the text encoder takes {} tokens and this prompt has {} more; it will "
+        "not see: \"{}\"",
+        kept, tokens.dropped, shortened(text_beyond(tokenizer, prompt, kept)));
+  }
+  return batch;
+}
+
+/// The same for a text encoder that needs nothing but the ids.
 template <class Tokenizer>
 std::vector<std::vector<std::int64_t>> encode_prompts(const Tokenizer& tokenizer,
                                                       const std::vector<std::string>& prompts,
                                                       const std::shared_ptr<spdlog::logger>& log) {
   std::vector<std::vector<std::int64_t>> ids;
-  for (const auto& prompt : prompts) {
-    const Tokens tokens = tokenizer.encode(prompt);
-    if (tokens.truncated() && log) {
-      const auto kept = tokenizer.encode_text(prompt).size() - tokens.dropped;
-      log->warn(
-          "the prompt is truncated: the text encoder takes {} tokens and this prompt has {} more; it will "
-          "not see: \"{}\"",
-          kept, tokens.dropped, shortened(text_beyond(tokenizer, prompt, kept)));
-    }
-    ids.push_back(tokens.ids);
-  }
+  for (auto& tokens : tokenize_prompts(tokenizer, prompts, log)) ids.push_back(std::move(tokens.ids));
   return ids;
 }
 

@@ -1,0 +1,94 @@
+// What the tests of several generators share: prompts of the reference data, the gradient that it stores, and
+// model directories that a test may damage.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <catch2/catch.hpp>
+#include <cstddef>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "reno/concepts.hpp"
+#include "support/golden.hpp"
+#include "support/temporary_folder.hpp"
+
+namespace reno::test {
+
+inline Prompts prompts_of(const Golden& golden) {
+  Prompts prompts;
+  for (const auto& prompt : golden.json["prompts"]) prompts.push_back(prompt["text"]);
+  return prompts;
+}
+
+/// The token ids that the libraries make of each prompt.
+inline std::vector<std::vector<std::int64_t>> ids_of(const Golden& golden, const std::string& tokenizer) {
+  std::vector<std::vector<std::int64_t>> ids;
+  for (const auto& prompt : golden.json["tokens"][tokenizer]["prompts"]) ids.push_back(prompt["ids"]);
+  return ids;
+}
+
+/// Reference data that is in no repository but may lie beside the checkout; says so when it does not.
+inline std::vector<Golden> goldens_beside(const std::string& component) {
+  if (std::filesystem::exists(std::filesystem::path(RENO_SOURCE_DIR) / "../shared/goldens"))
+    return goldens(component);
+  WARN("skipped: " << component << ", which is not beside the checkout");
+  return {};
+}
+
+struct ImageAndGradient {
+  at::Tensor image;
+  at::Tensor gradient;  ///< of sum(image · weights) in the noise
+};
+
+template <Generator G>
+ImageAndGradient image_and_gradient(const Golden& golden, G& generator, at::ScalarType dtype = at::kFloat) {
+  const auto noise = golden["latents"].to(dtype, /*non_blocking=*/false, /*copy=*/true).requires_grad_(true);
+  const auto image = generator.generate(noise, generator.encode({prompts_of(golden)[0]}));
+  (image * golden["weights"]).sum().backward();
+  return {image.detach(), noise.grad()};
+}
+
+/// Compares a batch with its images alone, in float64, where rounding leaves no doubt.
+template <Generator G>
+void check_batch_equals_singles(const std::string& name, G& generator) {
+  auto shape = generator.noise_shape();
+  shape.insert(shape.begin(), 3);
+  const auto noise = at::randn(shape, at::kDouble).requires_grad_(true);
+  const Prompts prompts{"a red circle", "", "two green cats and a dog"};
+  const auto together = generator.generate(noise, generator.encode(prompts));
+  const auto weights = at::randn_like(together);
+  (together * weights).sum().backward();
+  for (std::int64_t i = 0; i < 3; ++i) {
+    const auto single = noise.detach().narrow(0, i, 1).clone().requires_grad_(true);
+    const auto image = generator.generate(single, generator.encode({prompts[static_cast<std::size_t>(i)]}));
+    (image * weights.narrow(0, i, 1)).sum().backward();
+    check_absolute(name + " batch: image", together.detach().narrow(0, i, 1), image.detach(), 1e-11);
+    check_relative_norm(name + " batch: gradient", noise.grad().narrow(0, i, 1), single.grad(), 1e-10);
+  }
+}
+
+/// A copy of a directory that a test may change.
+inline std::filesystem::path writable_copy(const std::filesystem::path& source, const TemporaryFolder& folder,
+                                           const std::string& name = "model") {
+  namespace fs = std::filesystem;
+  const auto copy = folder / name;
+  fs::copy(source, copy, fs::copy_options::recursive);
+  for (const auto& entry : fs::recursive_directory_iterator(copy))
+    fs::permissions(entry, fs::perms::owner_write, fs::perm_options::add);
+  return copy;
+}
+
+inline void replace_in_file(const std::filesystem::path& file, const std::string& from,
+                            const std::string& to) {
+  std::string content = read_file(file);
+  const auto at = content.find(from);
+  REQUIRE(at != std::string::npos);
+  std::ofstream(file) << content.replace(at, from.size(), to);
+}
+
+}  // namespace reno::test
