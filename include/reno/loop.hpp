@@ -55,9 +55,11 @@ using NextNoise =
 
 struct LoopOptions {
   std::int64_t iterations = 50;
+  std::int64_t first_iteration = 0;                    ///< above 0: goes on where an earlier loop stopped
   bool with_gradient = true;                           ///< false: the objective is only measured
   std::function<void(const Iteration&)> on_iteration;  ///< may be empty
-  std::function<bool()> should_stop;                   ///< asked after each iteration; may be empty
+  std::function<void(std::int64_t)> on_step;           ///< after a step: which iteration comes; may be empty
+  std::function<bool()> should_stop;                   ///< asked after each step; may be empty
 };
 
 namespace detail {
@@ -109,18 +111,20 @@ inline std::vector<ImageMetrics> to_host(const Measurement& measurement,
 }  // namespace detail
 
 /// Improves `noise` (N, ...) in place. `results` gets one entry per image and is up to date after every
-/// iteration, also when an exception ends the loop. The last iteration evaluates and does not step. Throws
+/// iteration, also when an exception ends the loop. The last iteration evaluates and does not step. Returns
+/// the iteration that comes next, `iterations` when there is none: with that `first_iteration`, the same
+/// noise, results and state of `next_noise`, another call goes on as if there had been no stop. Throws
 /// RunError for a NaN or infinite reward or gradient, naming iteration and component.
-inline void optimize_noise(const Objective& objective, const EncodedPrompts& prompts, at::Tensor& noise,
-                           const NextNoise& next_noise, const LoopOptions& options,
-                           std::vector<ImageResult>& results) {
+inline std::int64_t optimize_noise(const Objective& objective, const EncodedPrompts& prompts,
+                                   at::Tensor& noise, const NextNoise& next_noise, const LoopOptions& options,
+                                   std::vector<ImageResult>& results) {
   using Clock = std::chrono::steady_clock;
   const auto evaluate = [&](const at::Tensor& point) {
     return objective.measure(point, prompts, options.with_gradient).evaluation();
   };
-  results.assign(static_cast<std::size_t>(noise.size(0)), {});
+  results.resize(static_cast<std::size_t>(noise.size(0)));
   auto started = Clock::now();
-  for (std::int64_t i = 0; i < options.iterations; ++i) {
+  for (std::int64_t i = options.first_iteration; i < options.iterations; ++i) {
     const bool last = i + 1 == options.iterations;
     const Measurement measurement = objective.measure(noise, prompts, options.with_gradient && !last);
     Iteration iteration{i, detail::to_host(measurement, objective.rewards(), i), noise.detach(),
@@ -147,9 +151,12 @@ inline void optimize_noise(const Objective& objective, const EncodedPrompts& pro
     iteration.seconds = std::chrono::duration<double>(now - started).count();
     started = now;
     if (options.on_iteration) options.on_iteration(iteration);
-    if (last || (options.should_stop && options.should_stop())) break;
+    if (last) break;
     next_noise(noise, measurement.gradient.defined() ? measurement.evaluation() : Evaluation{}, evaluate);
+    if (options.on_step) options.on_step(i + 1);
+    if (options.should_stop && options.should_stop()) return i + 1;
   }
+  return options.iterations;
 }
 
 }  // namespace reno

@@ -81,7 +81,7 @@ TEST_CASE("T2I-CompBench: the prompt and its number in the name, nothing else in
   CHECK(fs::exists(trial.output() / "samples" / "a green bench and a red car_000000.png"));
   CHECK(fs::exists(trial.output() / "images" / "000003" / "00001.png"));
 
-  trial.settings.overwrite = true;
+  trial.settings.existing = Existing::overwrite;
   trial.run = "task = \"t2i-compbench\"\nprompts = \"prompts\"\nmode = \"no-optim\"\nsamples = 10";
   trial.execute();
   const auto ten = as_compbench_reads(trial.output());

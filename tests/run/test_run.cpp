@@ -83,7 +83,7 @@ TEST_CASE("event files for TensorBoard, a folder per prompt", "[run]") {
   trial.run =
       "task = \"example-prompts\"\nprompts = \"prompts.txt\"\niterations = 2\nbatch = 2\ntensorboard = true";
   trial.execute();
-  trial.settings.overwrite = true;
+  trial.settings.existing = Existing::overwrite;
   trial.execute();
   for (const char* prompt : {"00000", "00001", "00002"}) {
     std::vector<fs::path> files;
@@ -159,7 +159,7 @@ TEST_CASE("stored noise is where a run begins", "[run]") {
   CHECK(at::equal(open_safetensors(trial.output() / "best_noise.safetensors")->read("noise"),
                   at::full({1, 3, 8, 8}, 0.5)));
 
-  trial.settings.overwrite = true;
+  trial.settings.existing = Existing::overwrite;
   write_safetensors(trial.folder.path() / "noise.safetensors", {{"noise", at::zeros({3, 8, 9})}}, {});
   CHECK_THROWS_WITH(trial.execute(),
                     Contains("noise.init has shape [3, 8, 9], but the generator needs [1, 3, 8, 8]"));

@@ -19,7 +19,7 @@ void touch(const fs::path& file) {
 
 TEST_CASE("folders of files are made when needed", "[run-directory]") {
   const TemporaryFolder folder;
-  const RunDirectory run(folder.path() / "a" / "b", false);
+  const RunDirectory run(folder.path() / "a" / "b", Existing::refuse);
   CHECK(run.file("metrics.jsonl") == folder.path() / "a" / "b" / "metrics.jsonl");
   CHECK(run.file("00012/images/00003.png") == folder.path() / "a" / "b" / "00012" / "images" / "00003.png");
   CHECK(fs::is_directory(folder.path() / "a" / "b" / "00012" / "images"));
@@ -42,10 +42,10 @@ TEST_CASE("a folder that holds a run is replaced only when asked, and only what 
   const auto own = {"notes.txt", "00001/mine.txt", "mine.png", "samples/mine.txt", "pictures/a.png"};
   for (const char* name : written) touch(folder.path() / name);
   for (const char* name : own) touch(folder.path() / name);
-  CHECK_THROWS_WITH(RunDirectory(folder.path(), false),
+  CHECK_THROWS_WITH(RunDirectory(folder.path(), Existing::refuse),
                     Catch::Contains("already holds a run") && Catch::Contains("--overwrite"));
   CHECK(fs::exists(folder.path() / "metrics.jsonl"));
-  const RunDirectory replaced(folder.path(), true);
+  const RunDirectory replaced(folder.path(), Existing::overwrite);
   for (const char* name : written) CHECK_FALSE(fs::exists(folder.path() / name));
   for (const char* name : {"00000", "00002", "3", "images"}) CHECK_FALSE(fs::exists(folder.path() / name));
   for (const char* name : own) CHECK(fs::exists(folder.path() / name));
@@ -53,11 +53,11 @@ TEST_CASE("a folder that holds a run is replaced only when asked, and only what 
 
 TEST_CASE("a folder in use by a live process is refused with host and process", "[run-directory]") {
   const TemporaryFolder folder;
-  const RunDirectory mine(folder.path(), false);
+  const RunDirectory mine(folder.path(), Existing::refuse);
   const pid_t child = fork();
   if (child == 0) {
     try {
-      const RunDirectory theirs(folder.path(), false);
+      const RunDirectory theirs(folder.path(), Existing::refuse);
       _exit(1);
     } catch (const ConfigurationError& error) {
       const std::string text = error.what();
@@ -87,8 +87,9 @@ TEST_CASE("the lock of a process that is gone does not count", "[run-directory]"
 TEST_CASE("a folder that cannot be made says why", "[run-directory]") {
   const TemporaryFolder folder;
   touch(folder.path() / "file");
-  CHECK_THROWS_AS(RunDirectory(folder.path() / "file" / "below", false), ConfigurationError);
-  CHECK_THROWS_WITH(RunDirectory("/proc/reno", false), Catch::Contains("/proc/reno: cannot be written to: "));
+  CHECK_THROWS_AS(RunDirectory(folder.path() / "file" / "below", Existing::refuse), ConfigurationError);
+  CHECK_THROWS_WITH(RunDirectory("/proc/reno", Existing::refuse),
+                    Catch::Contains("/proc/reno: cannot be written to: "));
 }
 
 }  // namespace

@@ -23,6 +23,7 @@ po::options_description visible_options() {
       ("set", texts("KEY=VALUE"), "change one key of the experiment; may be repeated")
       ("output,o", text("DIR"), "directory of the results, short for --set run.output=DIR")
       ("dry-run", "check everything without computing: file, plugins, weights, shapes")
+      ("resume", "continue the run in the output directory, or begin it; FILE may be that directory")
       ("overwrite", "replace the results that the output directory holds")
       ("quiet,q", "print errors only")
       ("verbose,v", "print more")
@@ -91,9 +92,11 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments) {
   for (const std::string& directory : list("plugin-dir")) line.plugins.emplace_back(directory);
   line.dry_run = values.count("dry-run") != 0;
   line.overwrite = values.count("overwrite") != 0;
+  line.resume = values.count("resume") != 0;
   line.quiet = values.count("quiet") != 0;
   line.verbose = values.count("verbose") != 0;
   if (line.quiet && line.verbose) throw ConfigurationError("--quiet and --verbose exclude each other");
+  if (line.resume && line.overwrite) throw ConfigurationError("--resume and --overwrite exclude each other");
 
   const std::pair<const char*, Action> actions[] = {{"help", Action::help},
                                                     {"version", Action::version},
@@ -118,30 +121,39 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments) {
 
 std::string help_text() {
   std::ostringstream text;
-  text << "Usage: reno-run FILE.toml [options]\n"
-          "\n"
-          "Improves images of a one-step text-to-image generator by optimising their initial noise.\n"
-          "\n"
-          "  reno-run configs/quickstart.toml                  run an experiment\n"
-          "  reno-run my.toml --set run.prompt=\"a red fox\"     with another prompt\n"
-          "  reno-run my.toml --set reward.hpsv2.weight=2 --set optimizer.lr=10\n"
-          "  reno-run my.toml --dry-run                        check it first\n"
-          "  reno-run --list                                   what generators, rewards, optimizers there "
-          "are\n"
-          "  reno-run --describe hpsv2                         the options of one of them\n"
-          "  reno-run --describe run                           the keys of the section [run]\n"
-          "\n"
-          "The smallest experiment:\n"
-          "\n"
-          "  [generator]\n"
-          "  plugin = \"sd-turbo\"\n"
-          "  [[reward]]\n"
-          "  plugin = \"hpsv2\"\n"
-          "\n"
-       << visible_options()
-       << "\n"
-          "Exit status: 0 done, 2 bad usage or experiment file, 3 a plugin or weights cannot be loaded,\n"
-          "4 the run failed, 130 interrupted, with everything saved up to there.\n";
+  text
+      << "Usage: reno-run FILE.toml [options]\n"
+         "\n"
+         "Improves images of a one-step text-to-image generator by optimising their initial noise.\n"
+         "\n"
+         "  reno-run configs/quickstart.toml                  run an experiment\n"
+         "  reno-run my.toml --set run.prompt=\"a red fox\"     with another prompt\n"
+         "  reno-run my.toml --set reward.hpsv2.weight=2 --set optimizer.lr=10\n"
+         "  reno-run my.toml --dry-run                        check it first\n"
+         "  reno-run my.toml --resume                         continue what was stopped; finished prompts "
+         "are\n"
+         "                                                    not repeated\n"
+         "  reno-run outputs/quickstart --resume              the same, from the directory alone\n"
+         "  reno-run --list                                   what generators, rewards, optimizers there "
+         "are\n"
+         "  reno-run --describe hpsv2                         the options of one of them\n"
+         "  reno-run --describe run                           the keys of the section [run]\n"
+         "\n"
+         "The smallest experiment:\n"
+         "\n"
+         "  [generator]\n"
+         "  plugin = \"sd-turbo\"\n"
+         "  [[reward]]\n"
+         "  plugin = \"hpsv2\"\n"
+         "\n"
+      << visible_options()
+      << "\n"
+         "Exit status: 0 done, 2 bad usage or experiment file, 3 a plugin or weights cannot be loaded,\n"
+         "4 the run failed, 130 interrupted, with everything saved up to there.\n"
+         "\n"
+         "SIGINT, SIGTERM and SIGUSR1 finish the iteration, save, and end the run. Whatever ended it, also\n"
+         "SIGKILL or a full disk, --resume goes on and comes to the same noise, bit for bit. The experiment\n"
+         "must be the same; run.output, run.device and run.checkpoint_seconds may differ.\n";
   return text.str();
 }
 

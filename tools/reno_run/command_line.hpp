@@ -19,6 +19,7 @@ struct CommandLine {
   std::vector<std::filesystem::path> plugins;  ///< directories of `--plugin-dir`
   bool dry_run = false;
   bool overwrite = false;
+  bool resume = false;
   bool quiet = false;
   bool verbose = false;
 };

@@ -66,9 +66,14 @@ std::shared_ptr<spdlog::logger> make_log(const CommandLine& line) {
   throw ConfigurationError(message);
 }
 
+/// With `--resume`, the directory of a run stands for the experiment in it.
 Experiment read(const CommandLine& line, const Registry& registry, const std::vector<PluginStatus>& plugins) {
   try {
-    return read_experiment(line.experiment, registry, line.overrides);
+    if (!line.resume || !std::filesystem::is_directory(line.experiment))
+      return read_experiment(line.experiment, registry, line.overrides);
+    auto experiment = read_experiment(line.experiment / "experiment.toml", registry, line.overrides);
+    experiment.run.output = line.experiment;
+    return experiment;
   } catch (const ConfigurationError& error) {
     rethrow_with_refusals(error, plugins);
   }
@@ -89,7 +94,9 @@ void run(const Experiment& experiment, const Registry& registry, const Context& 
          const CommandLine& line) {
   catch_stop_signals();
   RunSettings settings;
-  settings.overwrite = line.overwrite;
+  settings.existing = line.overwrite ? Existing::overwrite
+                      : line.resume  ? Existing::resume
+                                     : Existing::refuse;
   settings.quiet = line.quiet;
   settings.should_stop = [] { return stop_requested() != 0; };
   Run job(experiment, registry, context, settings);

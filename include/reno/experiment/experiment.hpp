@@ -48,6 +48,7 @@ struct RunOptions {
   std::filesystem::path output;  ///< never empty once read
   bool save_all_images = false;
   bool tensorboard = false;
+  double checkpoint_seconds = 30.0;
 
   void describe(auto& field) {
     field("task", task, "which prompts are run, and how the images are laid out",
@@ -91,6 +92,9 @@ struct RunOptions {
     field("save_all_images", save_all_images, "also write the image of each iteration");
     field("tensorboard", tensorboard,
           "also write event files for TensorBoard, in the folder tensorboard of the output directory");
+    field("checkpoint_seconds", checkpoint_seconds,
+          "how often the state of unfinished images is saved for --resume; 0: after every iteration",
+          bounds{0});
   }
 
   std::int64_t images_per_prompt() const { return samples.value_or(task == Task::geneval ? 4 : 1); }

@@ -3,9 +3,12 @@
 #pragma once
 
 #include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -33,13 +36,34 @@ class AppendFile {
 
   const std::filesystem::path& path() const { return file_; }
 
+  /// What cannot be written whole (the disk is full) is not there at all.
   void append(std::string_view bytes) {
+    const std::uint64_t before = size();
     while (!bytes.empty()) {
       const auto written = ::write(descriptor_, bytes.data(), bytes.size());
       if (written < 0 && errno == EINTR) continue;
-      if (written < 0) fail("cannot be written");
+      if (written < 0) {
+        const int error = errno;
+        static_cast<void>(::ftruncate(descriptor_, static_cast<::off_t>(before)) == 0);
+        errno = error;
+        fail("cannot be written");
+      }
       bytes.remove_prefix(static_cast<std::size_t>(written));
     }
+  }
+
+  std::uint64_t size() const {
+    struct ::stat status {};
+    if (::fstat(descriptor_, &status) != 0) fail("cannot be examined");
+    return static_cast<std::uint64_t>(status.st_size);
+  }
+
+  /// Drops what is behind the first `bytes`. Throws RunError when there are fewer.
+  void truncate(std::uint64_t bytes) const {
+    if (size() < bytes) {
+      throw RunError(fmt::format("{}: has {} bytes, where {} were written", file_.string(), size(), bytes));
+    }
+    if (::ftruncate(descriptor_, static_cast<::off_t>(bytes)) != 0) fail("cannot be shortened");
   }
 
   /// Makes everything so far durable.

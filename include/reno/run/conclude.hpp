@@ -26,10 +26,10 @@ inline std::vector<std::string> reward_names(const Experiment& experiment) {
   return names;
 }
 
-/// Writes results.json, comparison.png and report.html, and returns what stands in the first. `images`: how
-/// many the run has, finished or not.
+/// Writes results.json, comparison.png and report.html, and returns what stands in the first. `complete`: the
+/// run has nothing left to do.
 inline nlohmann::ordered_json conclude(const std::filesystem::path& root, const Experiment& experiment,
-                                       std::int64_t images, const Costs& costs, const std::string& device) {
+                                       bool complete, const Costs& costs, const std::string& device) {
   const auto rewards = reward_names(experiment);
   Summary summary(rewards, experiment.run.benchmark_reward);
   Comparison comparison;
@@ -50,7 +50,7 @@ inline nlohmann::ordered_json conclude(const std::filesystem::path& root, const 
   });
 
   nlohmann::ordered_json results;
-  results["complete"] = summary.all().count == images;
+  results["complete"] = complete;
   results.update(summary.json());
   results.update(costs_json(costs));
   results["seed"] = experiment.run.seed;

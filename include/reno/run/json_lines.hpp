@@ -28,6 +28,9 @@ class JsonLines {
   }
 
   void sync() { file_.sync(); }
+  std::uint64_t size() const { return file_.size(); }
+  /// Drops what is behind the first `bytes`: lines that come again, perhaps half a line.
+  void truncate(std::uint64_t bytes) const { file_.truncate(bytes); }
 
  private:
   AppendFile file_;

@@ -21,12 +21,15 @@ namespace reno {
 /// Holds `directory/.lock` as long as it lives.
 class DirectoryLock {
  public:
+  /// Shards of one run share its directory; nobody else may have it with them.
+  enum Kind { exclusive = LOCK_EX, shared = LOCK_SH };
+
   /// Throws ConfigurationError when a live process holds it, RunError when the file cannot be made.
-  explicit DirectoryLock(const std::filesystem::path& directory) {
+  explicit DirectoryLock(const std::filesystem::path& directory, Kind kind = exclusive) {
     const auto file = directory / ".lock";
     descriptor_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (descriptor_ < 0) throw RunError(fmt::format("{}: cannot be created: {}", file.string(), reason()));
-    if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
+    if (::flock(descriptor_, static_cast<int>(kind) | LOCK_NB) != 0) {
       const std::string owner = contents();
       ::close(descriptor_);
       throw ConfigurationError(

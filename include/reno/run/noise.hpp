@@ -35,6 +35,10 @@ class NoiseSource {
   /// The next noise, (1, ...) float32 on the CPU.
   at::Tensor draw() { return at::randn(shape_, generator_, at::TensorOptions(at::kFloat)); }
 
+  /// How far the stream has been drawn, as bytes; `restore` puts it there again.
+  at::Tensor state() const { return generator_.get_state(); }
+  void restore(const at::Tensor& state) { generator_.set_state(state.clone()); }
+
  private:
   at::Generator generator_;
   std::vector<std::int64_t> shape_;

@@ -22,14 +22,15 @@ inline std::string format_duration(double seconds) {
                    : fmt::format("{}:{:02}", whole / 60, whole % 60);
 }
 
-/// Counts iterations over all batches of a run. Lines go to the logger; the bar goes to standard error when
-/// that is a terminal.
+/// Counts iterations over all batches of a process. Lines go to the logger; the bar goes to standard error
+/// when that is a terminal.
 class Progress {
  public:
-  Progress(std::int64_t images, std::int64_t batch, std::int64_t iterations,
+  /// done: batches of an earlier process, which are not waited for.
+  Progress(std::int64_t batches, std::int64_t done, std::int64_t iterations,
            std::shared_ptr<spdlog::logger> log, bool quiet)
-      : images_(images),
-        batch_(batch),
+      : batches_(batches),
+        done_(done),
         iterations_(iterations),
         log_(std::move(log)),
         quiet_(quiet),
@@ -37,17 +38,16 @@ class Progress {
 
   ~Progress() { clear(); }
 
-  /// image: number of the batch's first; total and best: mean over the batch.
-  void update(std::int64_t image, std::int64_t iteration, double total, double best) {
-    const auto batches = (images_ + batch_ - 1) / batch_;
-    const double done = static_cast<double>(image / batch_ * iterations_ + iteration + 1);
-    const double all = static_cast<double>(batches * iterations_);
-    const double elapsed = seconds_since(started_);
-    const std::string eta = format_duration(elapsed / done * (all - done));
-    const std::string where = images_ == 1 ? "" : fmt::format("image {}/{}  ", image + 1, images_);
+  /// image: number of the batch's first, of `images`; total and best: mean over the batch.
+  void update(std::int64_t image, std::int64_t images, std::int64_t iteration, double total, double best) {
+    const double all = static_cast<double>(batches_ * iterations_);
+    const double done = static_cast<double>(done_ * iterations_ + iteration + 1);
+    const double seconds = seconds_since(started_) / static_cast<double>(++worked_);
+    const std::string eta = format_duration(seconds * (all - done));
+    const std::string where = images == 1 ? "" : fmt::format("image {}/{}  ", image + 1, images);
     const std::string numbers =
         fmt::format("{}iteration {}/{}  total {:.4f}  best {:.4f}  {:.2f} s/it  ETA {}", where, iteration + 1,
-                    iterations_, total, best, elapsed / done, eta);
+                    iterations_, total, best, seconds, eta);
     if (terminal_) {
       fmt::print(stderr, "\r\033[K{} {}", bar(done / all), numbers);
       std::fflush(stderr);
@@ -57,6 +57,10 @@ class Progress {
       last_line_ = Clock::now();
     }
   }
+
+  /// A batch is done.
+  void next_batch() { ++done_; }
+  std::int64_t done() const { return done_; }
 
   /// Takes the bar away, so that other lines can be printed.
   void clear() const {
@@ -77,9 +81,10 @@ class Progress {
     return text;
   }
 
-  std::int64_t images_;
-  std::int64_t batch_;
+  std::int64_t batches_;
+  std::int64_t done_;
   std::int64_t iterations_;
+  std::int64_t worked_ = 0;  ///< iterations of this process
   std::shared_ptr<spdlog::logger> log_;
   bool quiet_;
   bool terminal_;

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,20 +16,21 @@
 #include "reno/run/conclude.hpp"
 #include "reno/run/context.hpp"
 #include "reno/run/costs.hpp"
-#include "reno/run/image_texts.hpp"
-#include "reno/run/json_lines.hpp"
 #include "reno/run/memory.hpp"
 #include "reno/run/noise.hpp"
 #include "reno/run/progress.hpp"
-#include "reno/run/results.hpp"
+#include "reno/run/record.hpp"
+#include "reno/run/resume_point.hpp"
 #include "reno/run/run_directory.hpp"
-#include "reno/run/tensorboard.hpp"
+#include "reno/run/same_experiment.hpp"
+#include "reno/run/shard.hpp"
 
 namespace reno {
 
 struct RunSettings {
-  bool overwrite = false;  ///< replace a run that the output directory already holds
-  bool quiet = false;      ///< no progress
+  Existing existing = Existing::refuse;  ///< what becomes of a run that the output directory already holds
+  Shard shard;                           ///< the part that this process does
+  bool quiet = false;                    ///< no progress
   std::function<bool()> should_stop = [] { return false; };
 };
 
@@ -45,33 +48,39 @@ class Run {
         registry_(registry),
         context_(std::move(context)),
         settings_(std::move(settings)),
-        rewards_(reward_names(experiment)),
         image_count_(count_prompts(experiment) * experiment.run.images_per_prompt()),
         fixed_noise_(read_fixed_noise()),
-        directory_(experiment.run.output, settings_.overwrite),
-        metrics_(directory_.file("metrics.jsonl")),
-        results_(directory_.file("results.jsonl")),
-        objective_(detail::timed(costs_.load_seconds,
-                                 [&] { return load_objective(experiment, registry, context_); })),
-        image_texts_(experiment) {
-    write_file_atomically(directory_.file("experiment.toml"), write_toml(with_absolute_inputs(experiment_)));
+        directory_(experiment.run.output, settings_.existing, settings_.shard),
+        point_(find_resume_point()),
+        record_(directory_, experiment, reward_names(experiment)),
+        objective_(detail::timed(point_.costs.load_seconds,
+                                 [&] { return load_objective(experiment, registry, context_); })) {
+    record_.go_back_to(point_);
+    const auto file = directory_.file("experiment.toml");
+    if (!std::filesystem::exists(file))
+      write_file_atomically(file, write_toml(with_absolute_inputs(experiment_)));
   }
 
   /// Throws Interrupted after saving when `should_stop` says so, and whatever the components throw, after
   /// saving what there is.
   RunSummary execute() {
-    Progress progress(image_count_, experiment_.run.batch, iterations(), context_.log, settings_.quiet);
+    const std::int64_t batches = (image_count_ + experiment_.run.batch - 1) / experiment_.run.batch;
+    const Shard& shard = settings_.shard;
+    Progress progress(shard.share(batches), shard.share(point_.batch), iterations(), context_.log,
+                      settings_.quiet);
     BatchReader reader(experiment_);
-    for (auto batch = reader.next(); !batch.samples.empty(); batch = reader.next()) {
-      run_batch(batch, progress);
-      if (settings_.should_stop()) break;
+    bool stopped = false;
+    for (auto batch = reader.next(); !batch.samples.empty() && !stopped; batch = reader.next()) {
+      if (batch.index < point_.batch || !shard.has(batch.index)) continue;
+      stopped = !run_batch(batch, progress) || (batch.index + 1 < batches && settings_.should_stop());
     }
     progress.clear();
-    costs_.peak_bytes = peak_memory(context_.device);
-    auto results = conclude(directory_.root(), experiment_, image_count_, costs_, context_.device.str());
-    if (settings_.should_stop()) {
-      throw Interrupted(
-          fmt::format("interrupted; what was done so far is in {}", directory_.root().string()));
+    point_.costs.peak_bytes = std::max(point_.costs.peak_bytes, peak_memory(context_.device));
+    if (!stopped) save_point(batches, /*finished=*/true);
+    auto results = conclude(directory_.root(), experiment_, !stopped, point_.costs, context_.device.str());
+    if (stopped) {
+      throw Interrupted(fmt::format("interrupted; what was done so far is in {}, --resume continues it",
+                                    directory_.root().string()));
     }
     return {std::move(results), directory_.root()};
   }
@@ -92,6 +101,13 @@ class Run {
     return source->read("noise").to(at::kFloat);
   }
 
+  /// Where an earlier process stopped, or the beginning.
+  ResumePoint find_resume_point() const {
+    if (!std::filesystem::exists(directory_.root() / "experiment.toml")) return {};
+    require_same_experiment(directory_.root(), experiment_, registry_);
+    return read_resume_point(directory_.own_file("resume.safetensors")).value_or(ResumePoint{});
+  }
+
   /// Noise of one image to begin with, (1, ...) float32 on the CPU.
   at::Tensor initial_noise(NoiseSource& source) const {
     const at::Tensor drawn = source.draw();
@@ -106,128 +122,158 @@ class Run {
     return noise.clone();
   }
 
-  void run_batch(const Batch& batch, Progress& progress) {
-    Prompts texts;
+  /// All that moves while a batch is worked on.
+  struct Work {
+    Batch batch;
     std::vector<NoiseSource> sources;
+    std::optional<AnyOptimizer> optimizer;  ///< none where noise is drawn afresh
+    at::Tensor noise;
+    std::vector<ImageResult> results;
+    std::int64_t iteration = 0;
+  };
+
+  at::Tensor to_run(const std::vector<at::Tensor>& parts) const {
+    return at::cat(parts).to(context_.device, context_.master_dtype());
+  }
+
+  Work begin(const Batch& batch) {
+    Work work;
+    work.batch = batch;
     std::vector<at::Tensor> noises;
     for (const auto& sample : batch.samples) {
-      texts.push_back(sample.prompt.text);
-      sources.emplace_back(sample.seed, sample.prompt.index, objective_.generator().noise_shape());
-      noises.push_back(initial_noise(sources.back()));
+      work.sources.emplace_back(sample.seed, sample.prompt.index, objective_.generator().noise_shape());
+      noises.push_back(initial_noise(work.sources.back()));
     }
-    const auto to_run = [&](const std::vector<at::Tensor>& parts) {
-      return at::cat(parts).to(context_.device, context_.master_dtype());
-    };
-    at::Tensor noise = to_run(noises);
-    const auto encoded = detail::timed(costs_.encode_seconds, [&] { return objective_.encode(texts); });
+    work.noise = to_run(noises);
+    if (experiment_.run.mode == Mode::optimize)
+      work.optimizer.emplace(make_optimizer(experiment_, registry_, context_));
+    if (point_.batch == batch.index && point_.iteration > 0) restore(work);
+    return work;
+  }
 
-    boards_.clear();
-    if (experiment_.run.tensorboard) {
-      for (const auto& sample : batch.samples)
-        boards_.emplace_back(directory_.root() / sample_files(experiment_.run, sample).events);
+  void restore(Work& work) {
+    work.iteration = point_.iteration;
+    work.noise = point_.noise.to(context_.device);
+    if (work.optimizer) work.optimizer->restore(point_.optimizer);
+    for (std::size_t n = 0; n < work.sources.size(); ++n) work.sources[n].restore(point_.sources[n]);
+    work.results = std::move(point_.results);
+    for (auto& result : work.results) {
+      result.best_image = result.best_image.to(context_.device);
+      result.best_noise = result.best_noise.to(context_.device);
     }
-    std::vector<ImageResult> results;
+  }
+
+  /// Returns whether it was finished.
+  bool run_batch(const Batch& batch, Progress& progress) {
+    Prompts texts;
+    for (const auto& sample : batch.samples) texts.push_back(sample.prompt.text);
+    Work work = begin(batch);
+    const auto encoded = detail::timed(point_.costs.encode_seconds, [&] { return objective_.encode(texts); });
+    record_.begin(batch);
+
     LoopOptions loop;
     loop.iterations = iterations();
-    loop.with_gradient = experiment_.run.mode == Mode::optimize;
+    loop.first_iteration = work.iteration;
+    loop.with_gradient = work.optimizer.has_value();
     loop.should_stop = settings_.should_stop;
-    loop.on_iteration = [&](const Iteration& iteration) { record(batch, iteration, results, progress); };
-
-    NextNoise next_noise = [&](at::Tensor& current, const Evaluation&, const Evaluate&) {
-      std::vector<at::Tensor> fresh;
-      for (auto& source : sources) fresh.push_back(source.draw());
-      current = to_run(fresh);
+    loop.on_iteration = [&](const Iteration& iteration) { add(work, iteration, progress); };
+    loop.on_step = [&](std::int64_t next) {
+      work.iteration = next;
+      if (saved_.seconds() >= experiment_.run.checkpoint_seconds) save_point(work);
     };
-    if (loop.with_gradient) {
-      auto optimizer = std::make_shared<AnyOptimizer>(make_optimizer(experiment_, registry_, context_));
-      next_noise = [optimizer](at::Tensor& current, const Evaluation& evaluation, const Evaluate& evaluate) {
-        optimizer->step(current, evaluation, evaluate);
-      };
-    }
+    const NextNoise next_noise = [&](at::Tensor& noise, const Evaluation& evaluation,
+                                     const Evaluate& evaluate) {
+      if (work.optimizer) return work.optimizer->step(noise, evaluation, evaluate);
+      std::vector<at::Tensor> fresh;
+      for (auto& source : work.sources) fresh.push_back(source.draw());
+      noise = to_run(fresh);
+    };
+    saved_ = {};
+    bool finished = false;
     try {
-      optimize_noise(objective_, encoded, noise, next_noise, loop, results);
+      finished =
+          optimize_noise(objective_, encoded, work.noise, next_noise, loop, work.results) == loop.iterations;
     } catch (const std::exception&) {
       progress.clear();
-      save(batch, results);
+      save_what_there_is(work);
       throw;
     }
-    save(batch, results);
+    if (!finished) save_point(work);
+    record_.save(batch, work.results);
+    if (finished) save_point(batch.index + 1);
+    progress.next_batch();
+    return finished;
   }
 
-  void record(const Batch& batch, const Iteration& iteration, const std::vector<ImageResult>& results,
-              Progress& progress) {
+  void add(const Work& work, const Iteration& iteration, Progress& progress) {
+    record_.add(work.batch, iteration);
+    point_.costs.optimize_seconds += iteration.seconds;
+    ++point_.costs.iterations;
     double total = 0.0;
     double best = 0.0;
-    for (std::size_t n = 0; n < batch.samples.size(); ++n) {
-      const auto& metrics = iteration.metrics[n];
-      total += metrics.total / static_cast<double>(batch.samples.size());
-      best += results[n].best.total / static_cast<double>(batch.samples.size());
-      metrics_.append(metrics_json(rewards_, batch.samples[n], iteration, metrics));
-      const auto files = sample_files(experiment_.run, batch.samples[n]);
-      const at::Tensor image = iteration.images[static_cast<std::int64_t>(n)];
-      const auto save_image = [&](const std::filesystem::path& file) {
-        write_png(directory_.file(file), image,
-                  image_texts_(batch.samples[n], iteration.index, metrics, image));
-      };
-      if (iteration.index == 0) save_image(files.initial_image);
-      if (experiment_.run.save_all_images)
-        save_image(files.iterations / fmt::format("{:05}.png", iteration.index));
-      if (!boards_.empty()) log_to_board(boards_[n], iteration, metrics, image);
+    const auto count = static_cast<double>(work.results.size());
+    for (std::size_t n = 0; n < work.results.size(); ++n) {
+      total += iteration.metrics[n].total / count;
+      best += work.results[n].best.total / count;
     }
-    costs_.optimize_seconds += iteration.seconds;
-    ++costs_.iterations;
-    progress.update(batch.samples.front().number, iteration.index, total, best);
+    progress.update(work.batch.samples.front().number, image_count_, iteration.index, total, best);
   }
 
-  void log_to_board(TensorBoardLog& board, const Iteration& iteration, const ImageMetrics& metrics,
-                    const at::Tensor& image) const {
-    std::vector<std::pair<std::string, double>> scalars;
-    for (std::size_t k = 0; k < metrics.scores.size(); ++k) {
-      scalars.emplace_back("score/" + rewards_[k], metrics.scores[k]);
+  /// After an error, which is what people must be told of, and not that this fails as well.
+  void save_what_there_is(const Work& work) {
+    try {
+      record_.save(work.batch, work.results);
+    } catch (const RunError& error) {
+      context_.log->warn("the images so far could not be saved: {}", error.what());
     }
-    scalars.insert(scalars.end(), {{"loss/total", metrics.total},
-                                   {"loss/regularization", metrics.regularization},
-                                   {"noise/norm", metrics.norm},
-                                   {"time/seconds", iteration.seconds}});
-    if (metrics.grad_norm) scalars.emplace_back("noise/grad_norm", *metrics.grad_norm);
-    board.scalars(iteration.index, scalars);
-    if (iteration.index == 0) board.image(0, "image/initial", image);
   }
 
-  /// Writes what is known of each image of the batch.
-  void save(const Batch& batch, const std::vector<ImageResult>& results) {
-    for (std::size_t n = 0; n < results.size(); ++n) {
-      const auto& result = results[n];
-      if (!result.best_image.defined()) continue;
-      const Sample& sample = batch.samples[n];
-      const auto files = sample_files(experiment_.run, sample);
-      if (const auto told = prompt_file(experiment_.run, sample.prompt))
-        write_file_atomically(directory_.file(told->first), told->second);
-      write_png(directory_.file(files.best_image), result.best_image,
-                image_texts_(sample, result.best_iteration, result.best, result.best_image));
-      if (!boards_.empty()) boards_[n].image(result.best_iteration, "image/best", result.best_image);
-      write_safetensors(directory_.file(files.best_noise), {{"noise", result.best_noise.unsqueeze(0).cpu()}},
-                        {});
-      results_.append(result_json(rewards_, sample, files, result));
-    }
-    results_.sync();
-    metrics_.sync();
+  /// The batches before `next` are done.
+  void save_point(std::int64_t next, bool finished = false) {
+    ResumePoint point;
+    point.batch = next;
+    point.finished = finished;
+    point.costs = point_.costs;
+    write_point(std::move(point));
   }
+
+  /// In the middle of a batch.
+  void save_point(const Work& work) {
+    ResumePoint point;
+    point.batch = work.batch.index;
+    point.iteration = work.iteration;
+    point.costs = point_.costs;
+    point.noise = work.noise;
+    point.results = work.results;
+    if (work.optimizer) point.optimizer = work.optimizer->state();
+    for (const auto& source : work.sources) point.sources.push_back(source.state());
+    write_point(std::move(point));
+    saved_ = {};
+  }
+
+  void write_point(ResumePoint point) {
+    record_.sync(point);
+    write_resume_point(directory_.own_file("resume.safetensors"), point);
+  }
+
+  struct Stopwatch {
+    std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
+    double seconds() const {
+      return std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+    }
+  };
 
   const Experiment& experiment_;
   const Registry& registry_;
   Context context_;
   RunSettings settings_;
-  std::vector<std::string> rewards_;
   std::int64_t image_count_;
   at::Tensor fixed_noise_;
-  Costs costs_;
   RunDirectory directory_;
-  JsonLines metrics_;
-  JsonLines results_;
+  ResumePoint point_;  ///< where this process began; its costs go on growing
+  Record record_;
   Objective objective_;
-  ImageTexts image_texts_;
-  std::vector<TensorBoardLog> boards_;  ///< one per image of the batch, none when not wanted
+  Stopwatch saved_;
 };
 
 }  // namespace reno

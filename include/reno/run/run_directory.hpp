@@ -1,6 +1,6 @@
 // The folder that a run writes; layout.hpp says where each image's files are in it.
 //
-//     experiment.toml metrics.jsonl results.jsonl results.json report.html comparison.png
+//     experiment.toml metrics.jsonl results.jsonl results.json report.html comparison.png resume.safetensors
 #pragma once
 
 #include <fmt/format.h>
@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -16,22 +17,35 @@
 
 #include "reno/error.hpp"
 #include "reno/run/lock.hpp"
+#include "reno/run/shard.hpp"
 
 namespace reno {
 
+/// What to do with the run that a directory may hold already.
+enum class Existing { refuse, overwrite, resume };
+
 class RunDirectory {
  public:
-  /// Creates and locks the folder. Throws ConfigurationError when it cannot be written, is in use, or already
-  /// holds a run and `overwrite` is false; with `overwrite` the files of that run are removed.
-  RunDirectory(std::filesystem::path root, bool overwrite) : root_(create(std::move(root))), lock_(root_) {
-    if (!std::filesystem::exists(root_ / "experiment.toml")) return;
-    if (!overwrite) {
-      throw ConfigurationError(
-          fmt::format("{} already holds a run: choose another run.output (--set run.output=DIR), or replace "
-                      "it with --overwrite",
-                      root_.string()));
+  /// Creates and locks the folder. Throws ConfigurationError when it cannot be written, is in use, holds a
+  /// run and that is to be refused, or was begun by another number of shards. To overwrite removes the files
+  /// of the earlier run.
+  RunDirectory(std::filesystem::path root, Existing existing, const Shard& shard = {})
+      : root_(create(std::move(root))),
+        shard_(shard),
+        lock_(root_, shard.whole() ? DirectoryLock::exclusive : DirectoryLock::shared) {
+    const bool holds_run = std::filesystem::exists(root_ / "experiment.toml");
+    if (holds_run && existing == Existing::overwrite) {
+      clear(root_, false);
+    } else if (holds_run && existing == Existing::refuse && shard.whole()) {
+      refuse("a run");
+    } else {
+      check_shards(holds_run);
     }
-    clear(root_, false);
+    if (shard.whole()) return;
+    const auto lines = create(root_ / shard.folder());
+    shard_lock_.emplace(lines);
+    if (existing == Existing::refuse && std::filesystem::exists(lines / "metrics.jsonl"))
+      refuse(fmt::format("shard {}/{} of a run", shard.index, shard.count));
   }
 
   const std::filesystem::path& root() const { return root_; }
@@ -42,6 +56,9 @@ class RunDirectory {
     create(path.parent_path());
     return path;
   }
+
+  /// The place of a file that each shard has for itself.
+  std::filesystem::path own_file(const std::string& name) const { return root_ / shard_.folder() / name; }
 
  private:
   static std::filesystem::path create(std::filesystem::path folder) {
@@ -54,21 +71,41 @@ class RunDirectory {
     return folder;
   }
 
+  [[noreturn]] void refuse(const std::string& what) const {
+    throw ConfigurationError(
+        fmt::format("{} already holds {}: continue it with --resume, choose another run.output (--set "
+                    "run.output=DIR), or replace it with --overwrite",
+                    root_.string(), what));
+  }
+
+  /// All processes of a run must deal out its batches alike.
+  void check_shards(bool holds_run) const {
+    std::string begun = holds_run ? "1" : "";
+    std::error_code none;
+    for (const auto& item : std::filesystem::directory_iterator(root_ / ".shards", none))
+      begun = item.path().filename();
+    if (begun.empty() || begun == fmt::to_string(shard_.count)) return;
+    throw ConfigurationError(
+        fmt::format("{} was begun by {}: it cannot be continued by {}", root_.string(),
+                    begun == "1" ? "one process" : begun + " shards",
+                    shard_.whole() ? "one process" : fmt::format("{} shards", shard_.count)));
+  }
+
   /// Removes what a run writes, and nothing else that a user may keep here.
   static void clear(const std::filesystem::path& folder, bool inside) {
-    constexpr std::array<std::string_view, 11> files = {
-        "experiment.toml",       "metrics.jsonl", "results.jsonl",  "results.json",   "report.html",
-        "comparison.png",        "prompt.txt",    "metadata.jsonl", "init_image.png", "best_image.png",
-        "best_noise.safetensors"};
-    constexpr std::array<std::string_view, 5> folders = {"samples", "initial", "noise", "images",
-                                                         "tensorboard"};
+    constexpr std::array<std::string_view, 15> files = {
+        "experiment.toml",        "metrics.jsonl", "results.jsonl",      "results.json",   "report.html",
+        "comparison.png",         "prompt.txt",    "metadata.jsonl",     "init_image.png", "best_image.png",
+        "best_noise.safetensors", "progress.json", "resume.safetensors", "sweep.csv",      "sweep.md"};
+    constexpr std::array<std::string_view, 8> folders = {"samples",     "initial", "noise", "images",
+                                                         "tensorboard", ".shards", "cells", "slurm"};
     const auto is_one_of = [](const auto& names, const std::string& name) {
       return std::find(names.begin(), names.end(), name) != names.end();
     };
     for (const auto& item : std::filesystem::directory_iterator(folder)) {
       const std::string name = item.path().filename();
       const auto extension = item.path().extension();
-      const bool picture = inside && (extension == ".png" || extension == ".safetensors" ||
+      const bool picture = inside && (extension == ".png" || extension == ".safetensors" || name == ".lock" ||
                                       name.starts_with("events.out.tfevents."));
       const bool numbered = name.find_first_not_of("0123456789") == std::string::npos;
       if (item.is_symlink()) continue;
@@ -81,7 +118,9 @@ class RunDirectory {
   }
 
   std::filesystem::path root_;
+  Shard shard_;
   DirectoryLock lock_;
+  std::optional<DirectoryLock> shard_lock_;
 };
 
 }  // namespace reno

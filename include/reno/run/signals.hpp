@@ -1,5 +1,5 @@
-// Ctrl-C and SIGTERM ask a run to finish its iteration, save, and end with exit code 130. A second signal
-// ends it at once.
+// Ctrl-C, SIGTERM, and SIGUSR1 as cluster schedulers send it before a time limit, ask a run to finish its
+// iteration, save, and end with exit code 130. A second signal of the kind ends it at once.
 #pragma once
 
 #include <csignal>
@@ -20,6 +20,7 @@ inline void remember_signal(int signal) {
 inline void catch_stop_signals() {
   std::signal(SIGINT, detail::remember_signal);
   std::signal(SIGTERM, detail::remember_signal);
+  std::signal(SIGUSR1, detail::remember_signal);
 }
 
 /// The signal that asked to stop, 0 if none did.

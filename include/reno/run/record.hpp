@@ -1,0 +1,109 @@
+// What a run writes as it goes on: a line for each evaluation, images, and at the end of a batch the best
+// image, its noise and a line for each result.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "reno/io/safetensors.hpp"
+#include "reno/run/image_texts.hpp"
+#include "reno/run/json_lines.hpp"
+#include "reno/run/results.hpp"
+#include "reno/run/resume_point.hpp"
+#include "reno/run/run_directory.hpp"
+#include "reno/run/tensorboard.hpp"
+
+namespace reno {
+
+class Record {
+ public:
+  Record(const RunDirectory& directory, const Experiment& experiment, std::vector<std::string> rewards)
+      : directory_(directory),
+        run_(experiment.run),
+        rewards_(std::move(rewards)),
+        metrics_(directory.own_file("metrics.jsonl")),
+        results_(directory.own_file("results.jsonl")),
+        image_texts_(experiment) {}
+
+  /// Drops the lines that come again.
+  void go_back_to(const ResumePoint& point) const {
+    metrics_.truncate(point.metrics_bytes);
+    results_.truncate(point.results_bytes);
+  }
+
+  /// Makes all lines durable and says how many bytes there are.
+  void sync(ResumePoint& point) {
+    metrics_.sync();
+    results_.sync();
+    point.metrics_bytes = metrics_.size();
+    point.results_bytes = results_.size();
+  }
+
+  void begin(const Batch& batch) {
+    boards_.clear();
+    if (!run_.tensorboard) return;
+    for (const auto& sample : batch.samples)
+      boards_.emplace_back(directory_.root() / sample_files(run_, sample).events);
+  }
+
+  void add(const Batch& batch, const Iteration& iteration) {
+    for (std::size_t n = 0; n < batch.samples.size(); ++n) {
+      const auto& metrics = iteration.metrics[n];
+      const auto files = sample_files(run_, batch.samples[n]);
+      const at::Tensor image = iteration.images[static_cast<std::int64_t>(n)];
+      const auto save_image = [&](const std::filesystem::path& file) {
+        write_png(directory_.file(file), image,
+                  image_texts_(batch.samples[n], iteration.index, metrics, image));
+      };
+      metrics_.append(metrics_json(rewards_, batch.samples[n], iteration, metrics));
+      if (iteration.index == 0) save_image(files.initial_image);
+      if (run_.save_all_images) save_image(files.iterations / fmt::format("{:05}.png", iteration.index));
+      if (!boards_.empty()) log_to_board(boards_[n], iteration, metrics, image);
+    }
+  }
+
+  /// Writes what is known of each image of the batch.
+  void save(const Batch& batch, const std::vector<ImageResult>& results) {
+    for (std::size_t n = 0; n < results.size(); ++n) {
+      const auto& result = results[n];
+      if (!result.best_image.defined()) continue;
+      const Sample& sample = batch.samples[n];
+      const auto files = sample_files(run_, sample);
+      if (const auto told = prompt_file(run_, sample.prompt))
+        write_file_atomically(directory_.file(told->first), told->second);
+      write_png(directory_.file(files.best_image), result.best_image,
+                image_texts_(sample, result.best_iteration, result.best, result.best_image));
+      if (!boards_.empty()) boards_[n].image(result.best_iteration, "image/best", result.best_image);
+      write_safetensors(directory_.file(files.best_noise), {{"noise", result.best_noise.unsqueeze(0).cpu()}},
+                        {});
+      results_.append(result_json(rewards_, sample, files, result));
+    }
+  }
+
+ private:
+  void log_to_board(TensorBoardLog& board, const Iteration& iteration, const ImageMetrics& metrics,
+                    const at::Tensor& image) const {
+    std::vector<std::pair<std::string, double>> scalars;
+    for (std::size_t k = 0; k < metrics.scores.size(); ++k) {
+      scalars.emplace_back("score/" + rewards_[k], metrics.scores[k]);
+    }
+    scalars.insert(scalars.end(), {{"loss/total", metrics.total},
+                                   {"loss/regularization", metrics.regularization},
+                                   {"noise/norm", metrics.norm},
+                                   {"time/seconds", iteration.seconds}});
+    if (metrics.grad_norm) scalars.emplace_back("noise/grad_norm", *metrics.grad_norm);
+    board.scalars(iteration.index, scalars);
+    if (iteration.index == 0) board.image(0, "image/initial", image);
+  }
+
+  const RunDirectory& directory_;
+  const RunOptions& run_;
+  std::vector<std::string> rewards_;
+  JsonLines metrics_;
+  JsonLines results_;
+  ImageTexts image_texts_;
+  std::vector<TensorBoardLog> boards_;  ///< one per image of the batch, none when not wanted
+};
+
+}  // namespace reno

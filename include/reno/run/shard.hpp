@@ -1,0 +1,38 @@
+// One of several processes that share a run. Batches are dealt out in turn, so every process knows its own
+// without asking; each writes what grows line by line into a folder of its own, and the last to finish merges
+// (merge.hpp). The images go where they belong at once.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <set>
+
+namespace reno {
+
+struct Shard {
+  std::int64_t index = 0;
+  std::int64_t count = 1;
+  std::int64_t offset = 0;  ///< batches before this run's first one, in a sweep of many runs
+
+  /// The process does everything.
+  bool whole() const { return count == 1; }
+
+  bool has(std::int64_t batch) const { return (offset + batch) % count == index; }
+
+  /// How many of a run's batches are this shard's.
+  std::int64_t share(std::int64_t batches) const {
+    const std::int64_t first = ((index - offset) % count + count) % count;
+    return batches > first ? (batches - first - 1) / count + 1 : 0;
+  }
+
+  /// Relative to the run directory.
+  std::filesystem::path folder() const { return whole() ? "" : folder_of(index); }
+  std::filesystem::path folder_of(std::int64_t shard) const {
+    return std::filesystem::path(".shards") / fmt::to_string(count) / fmt::format("{:05}", shard);
+  }
+};
+
+}  // namespace reno
