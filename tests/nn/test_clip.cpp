@@ -8,6 +8,7 @@
 #include "reno/nn/clip.hpp"
 #include "reno/nn/meta_kernels.hpp"
 #include "support/golden.hpp"
+#include "support/manifests.hpp"
 
 namespace nn = reno::nn;
 using namespace reno::test;
@@ -102,6 +103,13 @@ TEST_CASE("CLIP configuration: transformers' defaults, and the older sections in
   CHECK_THROWS_MATCHES(nn::CLIPVisionConfig(reno::Config::parse(R"({"patch_size": 300})", "config.json")),
                        reno::LoadError,
                        Message("config.json: patch_size = 300 is larger than image_size = 224"));
+}
+
+TEST_CASE("CLIPTextModel asks for exactly the tensors of the published text encoders") {
+  for (const std::string name : {"clip-l.text_encoder", "clip-h.text_encoder"})
+    check_manifest(name, [](const reno::Weights& w, const reno::Config& config) {
+      return nn::CLIPTextModel(w, nn::CLIPTextConfig(config));
+    });
 }
 
 TEST_CASE("CLIPTextModel: what stands behind the end token changes nothing of what is pooled") {

@@ -1,0 +1,161 @@
+// FLUX.1 (Black Forest Labs 2024) as diffusers' FluxPipeline composes it: T5's states and CLIP's pooled state
+// condition a transformer, Euler's method follows its velocity from packed noise to packed latents, the
+// autoencoder decodes them.
+#pragma once
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+#include <fmt/format.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "reno/concepts.hpp"
+#include "reno/context.hpp"
+#include "reno/io/pretrained.hpp"
+#include "reno/io/unused.hpp"
+#include "reno/nn/autoencoder_kl.hpp"
+#include "reno/nn/clip.hpp"
+#include "reno/nn/flux_transformer.hpp"
+#include "reno/nn/offload.hpp"
+#include "reno/nn/t5.hpp"
+#include "reno/schedulers/denoise.hpp"
+#include "reno/schedulers/flow_match_euler.hpp"
+#include "reno/text/clip_tokenizer.hpp"
+#include "reno/text/encode_prompts.hpp"
+#include "reno/text/t5_tokenizer.hpp"
+
+namespace reno {
+
+/// Configurations of the networks, which must fit each other.
+struct FluxConfig {
+  nn::CLIPTextConfig text_encoder;
+  nn::T5Config text_encoder_2;
+  nn::FluxTransformerConfig transformer;
+  nn::AutoencoderKLConfig vae;
+
+  /// Throws LoadError for a configuration that is malformed, not implemented, or does not fit the others.
+  explicit FluxConfig(const Pretrained& files)
+      : text_encoder(files.config("text_encoder")),
+        text_encoder_2(files.config("text_encoder_2")),
+        transformer(files.config("transformer")),
+        vae(files.config("vae")) {
+    const auto fits = [&](const char* what, std::int64_t first, const char* other, std::int64_t second) {
+      if (first != second)
+        throw LoadError(fmt::format("{}: the components do not fit: {} is {}, but {} is {}",
+                                    files.folder().string(), what, first, other, second));
+    };
+    fits("the transformer's pooled_projection_dim", transformer.pooled_projection_dim,
+         "the text encoder's hidden_size", text_encoder.hidden_size);
+    fits("the transformer's joint_attention_dim", transformer.joint_attention_dim,
+         "the second text encoder's d_model", text_encoder_2.d_model);
+    fits("the transformer's in_channels", transformer.in_channels, "four times the VAE's latent_channels",
+         4 * vae.latent_channels);
+    fits("the VAE's out_channels", vae.out_channels, "an image's", 3);
+  }
+
+  /// Image pixels along a side of a token's patch.
+  std::int64_t patch_pixels() const { return 2 * vae.scale_factor(); }
+};
+
+/// How many tokens an image has.
+struct FluxGrid {
+  std::int64_t rows;
+  std::int64_t columns;
+};
+
+struct Flux {
+  /// Tokens of T5.
+  static constexpr std::int64_t max_length = 256;
+
+  struct PromptEmbeds {
+    at::Tensor text;    ///< (N, max_length, inner), T5's states as the transformer takes them
+    at::Tensor pooled;  ///< (N, pooled_projection_dim), CLIP's
+  };
+
+  FluxConfig config;
+  FluxGrid grid;
+  ClipTokenizer tokenizer;
+  T5Tokenizer tokenizer_2;
+  schedulers::FlowMatchEulerScheduler scheduler;
+  nn::Offload text_weights, text_weights_2;  ///< needed once per prompt
+  nn::CLIPTextModel text_encoder;
+  nn::T5EncoderModel text_encoder_2;
+  nn::FluxTransformer transformer;
+  nn::AutoencoderKLDecoder vae;
+  at::Tensor positions;  ///< of the tokens
+  std::shared_ptr<spdlog::logger> log;
+
+  /// Throws LoadError when a component is missing, damaged, not implemented, or does not fit the others.
+  Flux(const Pretrained& files, const FluxConfig& config, const FluxGrid& grid, const Context& context)
+      : config(config),
+        grid(grid),
+        tokenizer(ClipTokenizer::from_directory(files.component("tokenizer"), ClipTextStyle::transformers)),
+        tokenizer_2(T5Tokenizer::from_directory(files.component("tokenizer_2"), max_length)),
+        scheduler(files.config("scheduler", "scheduler_config.json")),
+        text_weights(files.source("text_encoder", "model"), context),
+        text_weights_2(files.source("text_encoder_2", "model"), context),
+        text_encoder(text_weights.weights(), config.text_encoder),
+        text_encoder_2(text_weights_2.weights(), config.text_encoder_2, nn::T5Precision::uniform),
+        transformer(
+            files.load<nn::FluxTransformer>("transformer", "diffusion_pytorch_model", config.transformer)),
+        vae(files.load<nn::AutoencoderKLDecoder>("vae", "diffusion_pytorch_model", config.vae,
+                                                 {"encoder.", "quant_conv."})),
+        positions(transformer.embed_positions(max_length, grid.rows, grid.columns)),
+        log(context.log) {
+    if (!log) return;
+    log_unused({text_weights.weights()}, "text_encoder", *log);
+    log_unused({text_weights_2.weights()}, "text_encoder_2", *log);
+  }
+
+  /// Of one image's noise: tokens, as the published pipeline draws it.
+  std::vector<std::int64_t> noise_shape() const {
+    return {grid.rows * grid.columns, config.transformer.in_channels};
+  }
+
+  /// T5 reads more than three times as much of a prompt as CLIP, so that only its limit is worth a warning.
+  PromptEmbeds encode(const Prompts& prompts) const {
+    const auto ids = encode_prompts(tokenizer, prompts, nullptr);
+    const auto ids_2 = encode_prompts(tokenizer_2, prompts, log);
+    const auto pooled = text_weights.during([&] { return text_encoder(ids).pooled; });
+    const auto states = text_weights_2.during([&] { return text_encoder_2(ids_2); });
+    return {transformer.context_embedder(states), pooled};
+  }
+
+  /// The time step and the pooled prompt, embedded for each step.
+  std::vector<at::Tensor> embed_steps(const schedulers::FlowMatchEulerSteps& steps,
+                                      const PromptEmbeds& embeds) const {
+    std::vector<at::Tensor> embedded;
+    for (const float timestep : steps.timesteps)
+      embedded.push_back(transformer.embed_time_and_text(timestep, embeds.pooled));
+    return embedded;
+  }
+
+  /// Images (N, 3, H, W) in [0, 1] from noise (N, noise_shape), in the networks' dtype; differentiable in the
+  /// noise.
+  at::Tensor sample(const schedulers::FlowMatchEulerSteps& steps, const std::vector<at::Tensor>& embedded,
+                    const at::Tensor& text, const at::Tensor& noise) const {
+    const auto predict = [&](const at::Tensor& input, std::size_t i) {
+      return transformer(input, text, embedded[i], positions);
+    };
+    const auto latents = schedulers::denoise(steps, noise.to(text.scalar_type()), predict);
+    return nn::to_image(vae(decoder_input(latents)));
+  }
+
+  /// From packed latents to what the decoder takes.
+  at::Tensor decoder_input(const at::Tensor& latents) const {
+    return unpacked(latents) / config.vae.scaling_factor + config.vae.shift_factor.value_or(0);
+  }
+
+  /// (N, tokens, channels · 2 · 2) -> (N, channels, height, width).
+  at::Tensor unpacked(const at::Tensor& latents) const {
+    const auto patches = latents.reshape({latents.size(0), grid.rows, grid.columns, -1, 2, 2});
+    return patches.permute({0, 3, 1, 4, 2, 5})
+        .reshape({latents.size(0), -1, 2 * grid.rows, 2 * grid.columns});
+  }
+};
+
+}  // namespace reno

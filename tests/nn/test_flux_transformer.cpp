@@ -1,0 +1,160 @@
+// FLUX's transformer against diffusers, block by block.
+#include <ATen/ATen.h>
+
+#include <catch2/catch.hpp>
+#include <filesystem>
+
+#include "reno/io/checkpoint.hpp"
+#include "reno/nn/flux_transformer.hpp"
+#include "reno/nn/meta_kernels.hpp"
+#include "support/golden.hpp"
+#include "support/manifests.hpp"
+
+using namespace reno;
+using namespace reno::nn;
+using namespace reno::test;
+
+namespace {
+
+nlohmann::json tiny() {
+  return nlohmann::json::parse(R"({"in_channels": 8, "num_layers": 1, "num_single_layers": 1,
+                                   "num_attention_heads": 2, "attention_head_dim": 8, "joint_attention_dim": 10,
+                                   "pooled_projection_dim": 6, "axes_dims_rope": [2, 2, 4]})");
+}
+
+FluxTransformerConfig parse(const nlohmann::json& json) {
+  return FluxTransformerConfig(Config::parse(json.dump(), "transformer/config.json"));
+}
+
+FluxTransformer random_transformer(at::ScalarType dtype) {
+  return {Weights::random(1, at::kCPU, dtype), parse(tiny())};
+}
+
+}  // namespace
+
+TEST_CASE("FLUX's transformer agrees with diffusers, block by block", "[nn][goldens]") {
+  const c10::NoGradGuard no_grad;
+  if (!std::filesystem::exists(std::filesystem::path(RENO_SOURCE_DIR) / "../shared/goldens")) {
+    WARN("skipped: generators/flux-schnell, which is not beside the checkout");
+    return;
+  }
+  for (const auto& golden : goldens("generators/flux-schnell")) {
+    INFO(golden.name);
+    const auto folder = golden.folder / "model/transformer";
+    const Weights weights(open_checkpoint(folder, "diffusion_pytorch_model"), at::kCPU, at::kFloat);
+    const FluxTransformer model(weights, FluxTransformerConfig(Config::read(folder / "config.json")));
+    CHECK(weights.unused().empty());
+    const auto check = [&](const std::string& name, const at::Tensor& got) {
+      check_to_largest("flux-schnell " + name, got, golden[name], 1e-5);
+    };
+    const auto latents = golden["one_step.model_in"];
+    const auto text = model.context_embedder(golden["text.0.prompt_embeds"]);
+    check("tap.transformer.context_embedder", text);
+    const auto embedding = model.embed_time_and_text(1000, golden["text.0.pooled"]);
+    check("tap.transformer.time_text_embed", embedding);
+    check("tap.transformer.x_embedder", model.x_embedder(latents));
+
+    const auto& size = golden.json["size"];
+    const auto positions = model.embed_positions(text.size(1), size["rows"], size["cols"]);
+    const auto rotations = golden["tap.transformer.pos_embed"][0][0];  // (tokens, pairs, 2, 2)
+    const auto turns = at::view_as_real(positions.squeeze(1));
+    check_absolute("flux-schnell tap.transformer.pos_embed", turns, rotations.select(-1, 0), 1e-6);
+
+    const FluxConditions conditions{at::silu(embedding), positions};
+    FluxStates states{text, model.x_embedder(latents)};
+    for (std::size_t i = 0; i < model.transformer_blocks.size(); ++i) {
+      states = model.transformer_blocks[i](states, conditions);
+      if (i > 0) continue;
+      check("tap.transformer.transformer_blocks.0", states.text);
+      check("tap.transformer.transformer_blocks.0#1", states.image);
+    }
+    auto x = at::cat({states.text, states.image}, 1);
+    for (std::size_t i = 0; i < model.single_transformer_blocks.size(); ++i) {
+      x = model.single_transformer_blocks[i](x, conditions);
+      if (i == 0) check("tap.transformer.single_transformer_blocks.0", x);
+    }
+    check("tap.transformer.single_transformer_blocks.-1", x);
+    check("tap.transformer.norm_out",
+          model.last_norm(x.narrow(1, text.size(1), latents.size(1)), conditions));
+    check("one_step.model_out", model(latents, text, embedding, positions));
+  }
+}
+
+TEST_CASE("FLUX's transformer asks for exactly the published tensors", "[nn]") {
+  check_manifest("flux-schnell.transformer", [](const Weights& w, const Config& config) {
+    return FluxTransformer(w, FluxTransformerConfig(config));
+  });
+}
+
+TEST_CASE("Turned queries and keys know their distance alone", "[nn]") {
+  const auto turns = rotary_turns(at::arange(6, at::kDouble).unsqueeze(1), {8});
+  const auto query = at::randn({8}, at::kDouble), key = at::randn({8}, at::kDouble);
+  const auto at_all = [&](const at::Tensor& x) {
+    return rotated(x.expand({1, 6, 1, 8}), turns)[0].squeeze(1);
+  };
+  const auto products = at_all(query).matmul(at_all(key).t());
+  for (std::int64_t distance = -5; distance <= 5; ++distance) {
+    const auto diagonal = products.diagonal(distance);
+    CHECK((diagonal - diagonal[0]).abs().max().item<double>() < 1e-12);
+  }
+  CHECK(products[0][0].item<double>() == Approx(query.dot(key).item<double>()));
+}
+
+TEST_CASE("FLUX's transformer: the gradient agrees with finite differences", "[nn]") {
+  const auto model = random_transformer(at::kDouble);
+  const auto text = model.context_embedder(at::randn({1, 3, 10}, at::kDouble));
+  const auto embedding = model.embed_time_and_text(1000, at::randn({1, 6}, at::kDouble));
+  const auto positions = model.embed_positions(3, 2, 3);
+  const auto weights = at::randn({1, 6, 8}, at::kDouble), direction = at::randn({1, 6, 8}, at::kDouble);
+  const auto value = [&](const at::Tensor& x) {
+    return (model(x, text, embedding, positions) * weights).sum();
+  };
+  const auto x = at::randn({1, 6, 8}, at::kDouble).requires_grad_(true);
+  value(x).backward();
+  const auto slope = (x.grad() * direction).sum().item<double>();
+  const c10::NoGradGuard no_grad;
+  const double h = 1e-5;
+  const auto difference = (value(x + h * direction) - value(x - h * direction)).item<double>() / (2 * h);
+  CHECK(difference == Approx(slope).epsilon(1e-6));
+}
+
+TEST_CASE("FLUX's transformer keeps half precision and brings back what overflows float16", "[nn]") {
+  for (const auto dtype : {at::kHalf, at::kBFloat16}) {
+    const auto model = random_transformer(dtype);
+    const at::TensorOptions options(dtype);
+    const auto text = model.context_embedder(at::randn({1, 3, 10}, options));
+    const auto embedding = model.embed_time_and_text(750, at::randn({1, 6}, options));
+    const auto out = model(at::randn({1, 6, 8}, options), text, embedding, model.embed_positions(3, 2, 3));
+    CHECK(out.scalar_type() == dtype);
+    CHECK(out.isfinite().all().item<bool>());
+  }
+  const auto overflowing = at::full({2}, 1e6).to(at::kHalf);
+  CHECK(at::equal(nn::detail::finite_flux(overflowing), at::full({2}, 65504.0).to(at::kHalf)));
+}
+
+TEST_CASE("FLUX's transformer runs forwards and backwards on the meta device", "[nn]") {
+  register_meta_kernels();
+  const FluxTransformer model(Weights(std::make_shared<ShapeRecorder>(), at::kMeta, at::kBFloat16),
+                              parse(tiny()));
+  const auto options = at::TensorOptions(at::kBFloat16).device(at::kMeta);
+  const auto x = at::empty({2, 6, 8}, options).requires_grad_(true);
+  const auto text = model.context_embedder(at::empty({2, 3, 10}, options));
+  const auto embedding = model.embed_time_and_text(1000, at::empty({2, 6}, options));
+  model(x, text, embedding, model.embed_positions(3, 2, 3)).sum().backward();
+  CHECK(x.grad().sizes() == x.sizes());
+}
+
+TEST_CASE("A FLUX configuration that is not implemented is refused, naming file and key", "[nn]") {
+  using Catch::Contains;
+  const auto with = [](const std::string& key, const nlohmann::json& value) {
+    auto json = tiny();
+    json[key] = value;
+    return json;
+  };
+  CHECK_THROWS_WITH(parse(with("guidance_embeds", true)),
+                    Contains("transformer/config.json: guidance_embeds = true is not supported"));
+  CHECK_THROWS_WITH(parse(with("axes_dims_rope", {2, 2, 2})),
+                    Contains("axes_dims_rope is not three numbers with the sum attention_head_dim = 8"));
+  CHECK_THROWS_WITH(parse(with("axes_dims_rope", {3, 3, 2})), Contains("3 cannot be divided by 2"));
+  CHECK_THROWS_WITH(parse(with("out_channels", 4)), Contains("out_channels is not in_channels = 8"));
+}
