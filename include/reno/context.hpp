@@ -10,6 +10,8 @@
 #include <memory>
 #include <vector>
 
+#include "reno/stage_clock.hpp"
+
 namespace reno {
 
 /// Trades memory for speed. `fast` keeps everything on the device and every activation; `balanced` recomputes
@@ -24,6 +26,7 @@ struct Context {
   std::uint64_t seed = 0;
   std::vector<std::filesystem::path> search_paths;  ///< where relative weights paths are looked for, in order
   std::shared_ptr<spdlog::logger> log;              ///< never null in a run
+  std::shared_ptr<StageClock> clock;                ///< null: nobody asks where the time goes
 
   /// The dtype of noise, losses, norms and the regulariser: float32, or float64 when the networks are
   /// float64.

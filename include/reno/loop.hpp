@@ -36,6 +36,7 @@ struct Iteration {
   at::Tensor noise;                   ///< (N, ...), where it was measured
   at::Tensor images;                  ///< (N,3,H,W)
   double seconds = 0.0;               ///< since the previous iteration's end
+  StageSeconds stages;                ///< where they went; empty when the objective has no clock
 };
 
 /// The outcome for one image.
@@ -122,13 +123,15 @@ inline std::int64_t optimize_noise(const Objective& objective, const EncodedProm
   const auto evaluate = [&](const at::Tensor& point) {
     return objective.measure(point, prompts, options.with_gradient).evaluation();
   };
+  const auto& stages = objective.clock();
   results.resize(static_cast<std::size_t>(noise.size(0)));
   auto started = Clock::now();
+  if (stages) stages->start();
   for (std::int64_t i = options.first_iteration; i < options.iterations; ++i) {
     const bool last = i + 1 == options.iterations;
     const Measurement measurement = objective.measure(noise, prompts, options.with_gradient && !last);
-    Iteration iteration{i, detail::to_host(measurement, objective.rewards(), i), noise.detach(),
-                        measurement.images, 0.0};
+    Iteration iteration{
+        i, detail::to_host(measurement, objective.rewards(), i), noise.detach(), measurement.images, 0.0, {}};
 
     for (std::size_t n = 0; n < results.size(); ++n) {
       ImageMetrics& metrics = iteration.metrics[n];
@@ -150,9 +153,16 @@ inline std::int64_t optimize_noise(const Objective& objective, const EncodedProm
     const auto now = Clock::now();
     iteration.seconds = std::chrono::duration<double>(now - started).count();
     started = now;
+    if (stages) {
+      stages->mark("transfer");
+      iteration.stages = stages->take();
+      stages->start();
+    }
     if (options.on_iteration) options.on_iteration(iteration);
+    mark_stage(stages, "record");
     if (last) break;
     next_noise(noise, measurement.gradient.defined() ? measurement.evaluation() : Evaluation{}, evaluate);
+    mark_stage(stages, "step");
     if (options.on_step) options.on_step(i + 1);
     if (options.should_stop && options.should_stop()) return i + 1;
   }

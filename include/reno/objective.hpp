@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -20,6 +21,7 @@
 
 #include "reno/component.hpp"
 #include "reno/regularizer.hpp"
+#include "reno/stage_clock.hpp"
 
 namespace reno {
 
@@ -54,8 +56,13 @@ struct Measurement {
 /// A generator, rewards and the regulariser's weight, as one function of the noise.
 class Objective {
  public:
-  Objective(AnyGenerator generator, std::vector<WeightedReward> rewards, double regularization)
-      : generator_(std::move(generator)), rewards_(std::move(rewards)), regularization_(regularization) {
+  /// clock: may be null.
+  Objective(AnyGenerator generator, std::vector<WeightedReward> rewards, double regularization,
+            std::shared_ptr<StageClock> clock = nullptr)
+      : generator_(std::move(generator)),
+        rewards_(std::move(rewards)),
+        regularization_(regularization),
+        clock_(std::move(clock)) {
     for (const auto& [name, weight, reward] : rewards_) {
       if (weight != 0.0 && !reward.differentiable()) black_box_ = name;
     }
@@ -63,6 +70,9 @@ class Objective {
 
   const AnyGenerator& generator() const { return generator_; }
   const std::vector<WeightedReward>& rewards() const { return rewards_; }
+
+  /// Where the stages of a measurement are marked; may be null.
+  const std::shared_ptr<StageClock>& clock() const { return clock_; }
 
   /// The name of a weighted reward that has no gradient, if there is one: the objective can then be measured
   /// but not differentiated.
@@ -83,6 +93,7 @@ class Objective {
     const at::AutoGradMode grad_mode(with_gradient);
     const at::Tensor leaf = noise.detach().requires_grad_(with_gradient);
     at::Tensor images = generator_.generate(leaf, prompts.conditioning);
+    mark_stage(clock_, "generate");
 
     Measurement result;
     result.images = images.detach();
@@ -96,6 +107,7 @@ class Objective {
       result.gradient = prior.gradient;
       if (image_gradient.defined()) {
         result.gradient = result.gradient + product(images, leaf, image_gradient.to(images.scalar_type()));
+        mark_stage(clock_, "generate backward");
       }
     }
     return result;
@@ -116,6 +128,7 @@ class Objective {
     for (const Preprocess& spec : distinct_preprocesses()) {
       const at::Tensor image_leaf = result.images.detach().requires_grad_(with_gradient);
       const at::Tensor pixels = preprocess(image_leaf, spec);
+      mark_stage(clock_, "preprocess");
       at::Tensor pixel_gradient;
       for (std::size_t k = 0; k < rewards_.size(); ++k) {
         if (!(rewards_[k].reward.preprocess() == spec)) continue;
@@ -126,6 +139,7 @@ class Objective {
       }
       if (!pixel_gradient.defined()) continue;
       const at::Tensor gradient = product(pixels, image_leaf, pixel_gradient);
+      mark_stage(clock_, "preprocess backward");
       image_gradient = image_gradient.defined() ? image_gradient + gradient : gradient;
     }
     return image_gradient;
@@ -140,6 +154,7 @@ class Objective {
     const at::AutoGradMode grad_mode(differentiate);
     const at::Tensor leaf = pixels.detach().requires_grad_(differentiate);
     const at::Tensor score = reward.score(leaf, features);
+    mark_stage(clock_, name);
     result.scores[k] = score.detach().to(result.total.scalar_type());
     result.total = result.total + weight * (reward.ceiling() - result.scores[k]);
     if (!differentiate) return {};
@@ -151,6 +166,7 @@ class Objective {
     const at::Tensor gradient = product(score, leaf, at::full_like(score, -weight));
     result.gradient_norms[k] =
         at::linalg_vector_norm(gradient.flatten(1).to(result.total.scalar_type()), 2, {1});
+    mark_stage(clock_, name + " backward");
     return gradient;
   }
 
@@ -166,6 +182,7 @@ class Objective {
   AnyGenerator generator_;
   std::vector<WeightedReward> rewards_;
   double regularization_;
+  std::shared_ptr<StageClock> clock_;
   std::optional<std::string> black_box_;
 };
 

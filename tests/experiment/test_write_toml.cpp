@@ -38,6 +38,8 @@ memory = "balanced"
 output = "outputs/A red dog and a green cat"
 save_all_images = false
 tensorboard = false
+profile = false
+checkpoint_seconds = 30.0
 
 [generator]
 plugin = "sd-turbo"

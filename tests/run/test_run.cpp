@@ -34,6 +34,12 @@ TEST_CASE("a run leaves its whole directory behind", "[run]") {
   const auto total = read_json(trial.output() / "results.json");
   CHECK(total["mean"]["scores"]["square"]["best"] == results[0]["best"]["scores"]["square"]);
   CHECK(total["peak_memory_bytes"] > 1000000);
+  double stages = 0.0;
+  for (const auto& [stage, seconds] : total["seconds"]["iteration"].items()) stages += seconds.get<double>();
+  CHECK(stages <= total["seconds"]["per_iteration"].get<double>());
+  for (const std::string stage : {"generate", "preprocess", "square", "transfer", "record", "step",
+                                  "square backward", "preprocess backward", "generate backward"})
+    CHECK(total["seconds"]["iteration"].contains(stage));
   CHECK(summary.results["images"] == 1);
   CHECK(nlohmann::json(summary.results) == total);
 

@@ -48,6 +48,7 @@ struct RunOptions {
   std::filesystem::path output;  ///< never empty once read
   bool save_all_images = false;
   bool tensorboard = false;
+  bool profile = false;
   double checkpoint_seconds = 30.0;
 
   void describe(auto& field) {
@@ -92,6 +93,9 @@ struct RunOptions {
     field("save_all_images", save_all_images, "also write the image of each iteration");
     field("tensorboard", tensorboard,
           "also write event files for TensorBoard, in the folder tensorboard of the output directory");
+    field("profile", profile,
+          "wait for the device at the end of each stage: what results.json says of an iteration is then what "
+          "each stage takes alone");
     field("checkpoint_seconds", checkpoint_seconds,
           "how often the state of unfinished images is saved for --resume; 0: after every iteration",
           bounds{0});

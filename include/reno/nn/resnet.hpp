@@ -4,18 +4,15 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/silu.h>
 #include <ATen/ops/upsample_nearest2d.h>
 
 #include <cstdint>
 #include <optional>
 
 #include "reno/nn/modules.hpp"
+#include "reno/nn/norm_silu.hpp"
 
 namespace reno::nn {
-
-/// silu(norm(x)), the pair that precedes every convolution: the one place where a fused kernel fits.
-inline at::Tensor norm_silu(const GroupNorm& norm, const at::Tensor& x) { return at::silu(norm(x)); }
 
 /// x + conv2(silu(norm2(conv1(silu(norm1(x))) + projected time))), with a 1x1 convolution on the shortcut
 /// where the number of channels changes (He et al. 2016, as in Ho et al. 2020).

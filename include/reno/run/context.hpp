@@ -23,6 +23,7 @@ inline Context make_context(const Experiment& experiment, c10::Device device,
   context.seed = static_cast<std::uint64_t>(experiment.run.seed);
   context.search_paths = experiment.search_paths();
   context.log = std::move(log);
+  context.clock = std::make_shared<StageClock>(device, experiment.run.profile);
   return context;
 }
 
@@ -55,7 +56,8 @@ inline Objective load_objective(const Experiment& experiment, const Registry& re
     rewards.push_back(
         {term.name, term.weight, create_component(registry.rewards, term.plugin, term.options, context)});
   }
-  Objective objective(std::move(generator), std::move(rewards), experiment.regularization.weight);
+  Objective objective(std::move(generator), std::move(rewards), experiment.regularization.weight,
+                      context.clock);
   if (experiment.run.mode == Mode::optimize && objective.black_box()) {
     throw ConfigurationError(fmt::format(
         "reward '{}' has no gradient: give it weight = 0 to monitor it, or use run.mode = \"best-of-n\"",

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 
+#include "reno/stage_clock.hpp"
+
 namespace reno {
 
 struct Costs {
@@ -14,6 +16,7 @@ struct Costs {
   double optimize_seconds = 0.0;
   std::int64_t iterations = 0;  ///< of all batches
   std::int64_t peak_bytes = 0;
+  StageSeconds stages;  ///< of all iterations
 
   double seconds_per_iteration() const {
     return iterations > 0 ? optimize_seconds / static_cast<double>(iterations) : 0.0;
@@ -25,6 +28,7 @@ struct Costs {
     encode_seconds += other.encode_seconds;
     optimize_seconds += other.optimize_seconds;
     iterations += other.iterations;
+    stages.add(other.stages);
     peak_bytes = std::max(peak_bytes, other.peak_bytes);
   }
 };
@@ -35,6 +39,8 @@ inline nlohmann::ordered_json costs_json(const Costs& costs) {
                        {"encode", costs.encode_seconds},
                        {"optimize", costs.optimize_seconds},
                        {"per_iteration", costs.seconds_per_iteration()}};
+  for (const auto& [stage, seconds] : costs.stages.all())
+    object["seconds"]["iteration"][stage] = seconds / static_cast<double>(costs.iterations);
   object["iterations"] = costs.iterations;
   object["peak_memory_bytes"] = costs.peak_bytes;
   return object;
@@ -43,9 +49,17 @@ inline nlohmann::ordered_json costs_json(const Costs& costs) {
 /// Throws a JSON exception when the object is not as `costs_json` writes it.
 inline Costs parse_costs(const nlohmann::ordered_json& object) {
   const auto& seconds = object.at("seconds");
-  return {seconds.at("load").get<double>(), seconds.at("encode").get<double>(),
-          seconds.at("optimize").get<double>(), object.at("iterations").get<std::int64_t>(),
-          object.at("peak_memory_bytes").get<std::int64_t>()};
+  Costs costs{seconds.at("load").get<double>(),
+              seconds.at("encode").get<double>(),
+              seconds.at("optimize").get<double>(),
+              object.at("iterations").get<std::int64_t>(),
+              object.at("peak_memory_bytes").get<std::int64_t>(),
+              {}};
+  if (seconds.contains("iteration")) {
+    for (const auto& [stage, mean] : seconds["iteration"].items())
+      costs.stages.add(stage, mean.get<double>() * static_cast<double>(costs.iterations));
+  }
+  return costs;
 }
 
 namespace detail {

@@ -208,6 +208,7 @@ class Run {
   void add(const Work& work, const Iteration& iteration, Progress& progress) {
     record_.add(work.batch, iteration);
     point_.costs.optimize_seconds += iteration.seconds;
+    point_.costs.stages.add(iteration.stages);
     ++point_.costs.iterations;
     double total = 0.0;
     double best = 0.0;

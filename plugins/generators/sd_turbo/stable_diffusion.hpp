@@ -80,6 +80,7 @@ struct StableDiffusion {
   nn::UNet2DConditionModel unet;
   nn::AutoencoderKLDecoder vae;
   std::shared_ptr<spdlog::logger> log;
+  std::shared_ptr<StageClock> clock;
 
   /// Throws LoadError when a component is missing, damaged, not implemented, or does not fit the others.
   StableDiffusion(const Pretrained& files, const Context& context)
@@ -91,7 +92,8 @@ struct StableDiffusion {
         unet(files.load<nn::UNet2DConditionModel>("unet", "diffusion_pytorch_model", config.unet)),
         vae(files.load<nn::AutoencoderKLDecoder>("vae", "diffusion_pytorch_model", config.vae,
                                                  {"encoder.", "quant_conv."})),
-        log(context.log) {
+        log(context.log),
+        clock(context.clock) {
     if (log) log_unused({text_weights.weights()}, "text_encoder", *log);
   }
 
@@ -118,9 +120,14 @@ struct StableDiffusion {
       if (!guidance) return unet(input, sampling.times[i], embeds);
       return schedulers::guided(unet(at::cat({input, input}), sampling.times[i], embeds), guidance->scale);
     };
+    mark_gradient(clock, noise, "denoise backward");
     const auto latents = schedulers::denoise(sampling.steps, noise.to(prompt_embeds.scalar_type()), predict);
+    mark_stage(clock, "denoise");
+    mark_gradient(clock, latents, "decode backward");
     // This constant and not the VAE's scaling_factor, as in the published pipeline.
-    return nn::to_image(vae(latents * (1 / 0.18215)));
+    const auto images = nn::to_image(vae(latents * (1 / 0.18215)));
+    mark_stage(clock, "decode");
+    return images;
   }
 };
 

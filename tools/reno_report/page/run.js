@@ -102,6 +102,12 @@ function flattened(object, prefix = "") {
   return Object.entries(object).flatMap(([name, value]) => typeof value === "object" ? flattened(value, `${prefix}${name} `) : [[prefix + name, value]]);
 }
 
+/** The parts that make up at least a thousandth of the whole. */
+function noticeable(parts) {
+  const whole = parts.reduce((sum, [, seconds]) => sum + seconds, 0);
+  return parts.filter(([, seconds]) => seconds >= whole / 1000);
+}
+
 function timeAndMemory(data) {
   const { results } = data;
   if (!results?.seconds) return null;
@@ -109,7 +115,7 @@ function timeAndMemory(data) {
   return h("section", {}, h("h2", {}, "Time and memory"),
     timeBar([["loading", load], ["encoding prompts", encode], ["optimising", optimize]]),
     h("p", {}, `${formatSeconds(each)} per iteration`, data.settings.run?.batch > 1 ? ` of a batch of ${data.settings.run.batch}` : "", `, ${formatBytes(results.peak_memory_bytes)} of memory at the peak.`),
-    iteration && [h("h3", {}, "One iteration"), timeBar(flattened(iteration))]);
+    iteration && [h("h3", {}, "One iteration"), timeBar(noticeable(flattened(iteration)))]);
 }
 
 function settings(data) {
