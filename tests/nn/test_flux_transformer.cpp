@@ -26,8 +26,32 @@ FluxTransformerConfig parse(const nlohmann::json& json) {
   return FluxTransformerConfig(Config::parse(json.dump(), "transformer/config.json"));
 }
 
-FluxTransformer random_transformer(at::ScalarType dtype) {
-  return {Weights::random(1, at::kCPU, dtype), parse(tiny())};
+/// With random weights, and what it is given beside the latents (N, 6, 8): 3 text and 2 x 3 image tokens.
+struct RandomFlux {
+  Weights weights;
+  FluxTransformer model;
+  at::Tensor text;
+  FluxModulation modulation;
+  at::Tensor positions;
+
+  RandomFlux(const Weights& weights, double timestep, std::int64_t batch = 1)
+      : weights(weights),
+        model(weights, parse(tiny())),
+        text(model.context_embedder(random({batch, 3, 10}))),
+        modulation(FluxModulator(weights, parse(tiny()))(timestep, random({batch, 6}))),
+        positions(model.embed_positions(3, 2, 3)) {}
+
+  at::Tensor random(at::IntArrayRef shape) const {
+    return at::randn(shape, at::TensorOptions(weights.dtype())).to(weights.device());
+  }
+
+  at::Tensor operator()(const at::Tensor& latents) const {
+    return model(latents, text, modulation, positions);
+  }
+};
+
+RandomFlux random_flux(at::ScalarType dtype, double timestep = 1000) {
+  return {Weights::random(1, at::kCPU, dtype), timestep};
 }
 
 }  // namespace
@@ -42,7 +66,9 @@ TEST_CASE("FLUX's transformer agrees with diffusers, block by block", "[nn][gold
     INFO(golden.name);
     const auto folder = golden.folder / "model/transformer";
     const Weights weights(open_checkpoint(folder, "diffusion_pytorch_model"), at::kCPU, at::kFloat);
-    const FluxTransformer model(weights, FluxTransformerConfig(Config::read(folder / "config.json")));
+    const FluxTransformerConfig config(Config::read(folder / "config.json"));
+    const FluxModulator modulator(weights, config);
+    const FluxTransformer model(weights, config);
     CHECK(weights.unused().empty());
     const auto check = [&](const std::string& name, const at::Tensor& got) {
       check_to_largest("flux-schnell " + name, got, golden[name], 1e-5);
@@ -50,8 +76,9 @@ TEST_CASE("FLUX's transformer agrees with diffusers, block by block", "[nn][gold
     const auto latents = golden["one_step.model_in"];
     const auto text = model.context_embedder(golden["text.0.prompt_embeds"]);
     check("tap.transformer.context_embedder", text);
-    const auto embedding = model.embed_time_and_text(1000, golden["text.0.pooled"]);
-    check("tap.transformer.time_text_embed", embedding);
+    const auto pooled = golden["text.0.pooled"];
+    check("tap.transformer.time_text_embed", modulator.embed(1000, pooled));
+    const auto modulation = modulator(1000, pooled);
     check("tap.transformer.x_embedder", model.x_embedder(latents));
 
     const auto& size = golden.json["size"];
@@ -60,28 +87,28 @@ TEST_CASE("FLUX's transformer agrees with diffusers, block by block", "[nn][gold
     const auto turns = at::view_as_real(positions.squeeze(1));
     check_absolute("flux-schnell tap.transformer.pos_embed", turns, rotations.select(-1, 0), 1e-6);
 
-    const FluxConditions conditions{at::silu(embedding), positions};
     FluxStates states{text, model.x_embedder(latents)};
     for (std::size_t i = 0; i < model.transformer_blocks.size(); ++i) {
-      states = model.transformer_blocks[i](states, conditions);
+      states = model.transformer_blocks[i](states, modulation.double_blocks[i], positions);
       if (i > 0) continue;
       check("tap.transformer.transformer_blocks.0", states.text);
       check("tap.transformer.transformer_blocks.0#1", states.image);
     }
     auto x = at::cat({states.text, states.image}, 1);
     for (std::size_t i = 0; i < model.single_transformer_blocks.size(); ++i) {
-      x = model.single_transformer_blocks[i](x, conditions);
+      x = model.single_transformer_blocks[i](x, modulation.single_blocks[i], positions);
       if (i == 0) check("tap.transformer.single_transformer_blocks.0", x);
     }
     check("tap.transformer.single_transformer_blocks.-1", x);
-    check("tap.transformer.norm_out",
-          model.last_norm(x.narrow(1, text.size(1), latents.size(1)), conditions));
-    check("one_step.model_out", model(latents, text, embedding, positions));
+    const auto image = x.narrow(1, text.size(1), latents.size(1));
+    check("tap.transformer.norm_out", model.last_norm(image, modulation));
+    check("one_step.model_out", model(latents, text, modulation, positions));
   }
 }
 
 TEST_CASE("FLUX's transformer asks for exactly the published tensors", "[nn]") {
   check_manifest("flux-schnell.transformer", [](const Weights& w, const Config& config) {
+    FluxModulator(w, FluxTransformerConfig(config));
     return FluxTransformer(w, FluxTransformerConfig(config));
   });
 }
@@ -100,18 +127,18 @@ TEST_CASE("Turned queries and keys know their distance alone", "[nn]") {
   CHECK(products[0][0].item<double>() == Approx(query.dot(key).item<double>()));
 }
 
-TEST_CASE("FLUX's transformer: the gradient agrees with finite differences", "[nn]") {
-  const auto model = random_transformer(at::kDouble);
-  const auto text = model.context_embedder(at::randn({1, 3, 10}, at::kDouble));
-  const auto embedding = model.embed_time_and_text(1000, at::randn({1, 6}, at::kDouble));
-  const auto positions = model.embed_positions(3, 2, 3);
-  const auto weights = at::randn({1, 6, 8}, at::kDouble), direction = at::randn({1, 6, 8}, at::kDouble);
-  const auto value = [&](const at::Tensor& x) {
-    return (model(x, text, embedding, positions) * weights).sum();
-  };
-  const auto x = at::randn({1, 6, 8}, at::kDouble).requires_grad_(true);
+TEST_CASE("FLUX's transformer: the gradient agrees with finite differences, recomputed or not", "[nn]") {
+  auto flux = random_flux(at::kDouble);
+  const auto weights = flux.random({1, 6, 8}), direction = flux.random({1, 6, 8});
+  const auto value = [&](const at::Tensor& x) { return (flux(x) * weights).sum(); };
+  const auto x = flux.random({1, 6, 8}).requires_grad_(true);
   value(x).backward();
-  const auto slope = (x.grad() * direction).sum().item<double>();
+  const auto gradient = x.grad().clone();
+  x.mutable_grad().zero_();
+  flux.model.recompute = true;
+  value(x).backward();
+  CHECK(at::equal(x.grad(), gradient));
+  const auto slope = (gradient * direction).sum().item<double>();
   const c10::NoGradGuard no_grad;
   const double h = 1e-5;
   const auto difference = (value(x + h * direction) - value(x - h * direction)).item<double>() / (2 * h);
@@ -120,11 +147,8 @@ TEST_CASE("FLUX's transformer: the gradient agrees with finite differences", "[n
 
 TEST_CASE("FLUX's transformer keeps half precision and brings back what overflows float16", "[nn]") {
   for (const auto dtype : {at::kHalf, at::kBFloat16}) {
-    const auto model = random_transformer(dtype);
-    const at::TensorOptions options(dtype);
-    const auto text = model.context_embedder(at::randn({1, 3, 10}, options));
-    const auto embedding = model.embed_time_and_text(750, at::randn({1, 6}, options));
-    const auto out = model(at::randn({1, 6, 8}, options), text, embedding, model.embed_positions(3, 2, 3));
+    const auto flux = random_flux(dtype, 750);
+    const auto out = flux(flux.random({1, 6, 8}));
     CHECK(out.scalar_type() == dtype);
     CHECK(out.isfinite().all().item<bool>());
   }
@@ -134,14 +158,13 @@ TEST_CASE("FLUX's transformer keeps half precision and brings back what overflow
 
 TEST_CASE("FLUX's transformer runs forwards and backwards on the meta device", "[nn]") {
   register_meta_kernels();
-  const FluxTransformer model(Weights(std::make_shared<ShapeRecorder>(), at::kMeta, at::kBFloat16),
-                              parse(tiny()));
-  const auto options = at::TensorOptions(at::kBFloat16).device(at::kMeta);
-  const auto x = at::empty({2, 6, 8}, options).requires_grad_(true);
-  const auto text = model.context_embedder(at::empty({2, 3, 10}, options));
-  const auto embedding = model.embed_time_and_text(1000, at::empty({2, 6}, options));
-  model(x, text, embedding, model.embed_positions(3, 2, 3)).sum().backward();
-  CHECK(x.grad().sizes() == x.sizes());
+  RandomFlux flux(Weights(std::make_shared<ShapeRecorder>(), at::kMeta, at::kBFloat16), 1000, 2);
+  for (const bool recompute : {false, true}) {
+    flux.model.recompute = recompute;
+    const auto x = flux.random({2, 6, 8}).requires_grad_(true);
+    flux(x).sum().backward();
+    CHECK(x.grad().sizes() == x.sizes());
+  }
 }
 
 TEST_CASE("A FLUX configuration that is not implemented is refused, naming file and key", "[nn]") {

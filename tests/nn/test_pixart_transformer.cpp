@@ -111,8 +111,8 @@ TEST_CASE("PixArt's transformer: what is hidden of a prompt changes nothing", "[
   CHECK_FALSE(at::equal(run(), before));
 }
 
-TEST_CASE("PixArt's transformer: the gradient agrees with finite differences", "[nn]") {
-  const auto model = random_transformer(tiny(), at::kDouble);
+TEST_CASE("PixArt's transformer: the gradient agrees with finite differences, recomputed or not", "[nn]") {
+  auto model = random_transformer(tiny(), at::kDouble);
   const auto prompt = model.embed_prompt(at::randn({1, 5, 10}, at::kDouble), {{1, 1, 1, 0, 0}});
   const auto positions = model.embed_positions(8, 8);
   const auto time = model.adaln_single(400, 64, 64);
@@ -120,7 +120,12 @@ TEST_CASE("PixArt's transformer: the gradient agrees with finite differences", "
   const auto value = [&](const at::Tensor& x) { return (model(x, positions, time, prompt) * weights).sum(); };
   const auto x = at::randn({1, 4, 8, 8}, at::kDouble).requires_grad_(true);
   value(x).backward();
-  const auto slope = (x.grad() * direction).sum().item<double>();
+  const auto gradient = x.grad().clone();
+  x.mutable_grad().zero_();
+  model.recompute = true;
+  value(x).backward();
+  CHECK(at::equal(x.grad(), gradient));
+  const auto slope = (gradient * direction).sum().item<double>();
   const c10::NoGradGuard no_grad;
   const double h = 1e-5;
   const auto difference = (value(x + h * direction) - value(x - h * direction)).item<double>() / (2 * h);

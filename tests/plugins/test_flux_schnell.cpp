@@ -70,7 +70,7 @@ TEST_CASE("flux-schnell: what happens between noise and image agrees with diffus
     const auto noise = golden["latents"];
     check("one_step.scaled_latents", noise, 0);
     const auto velocity =
-        model.transformer(noise, embeds.text, model.embed_steps(steps, embeds)[0], model.positions);
+        model.transformer(noise, embeds.text, model.modulate(steps, embeds)[0], model.positions);
     check("one_step.model_out", velocity);
     const auto latents = steps.step(velocity, 0, noise);
     check("one_step.final_latents", latents);
@@ -115,7 +115,7 @@ TEST_CASE("flux-schnell: several steps agree with diffusers", "[plugins][goldens
     const auto steps = model.scheduler.set_timesteps(4);
     const auto embeds = model.encode(prompt);
     const auto noise = golden["latents"].clone().requires_grad_(true);
-    const auto image = model.sample(steps, model.embed_steps(steps, embeds), embeds.text, noise);
+    const auto image = model.sample(steps, model.modulate(steps, embeds), embeds.text, noise);
     (image * golden["weights"]).sum().backward();
     check_relative_norm("flux-schnell multi.schnell_4_steps.grad", noise.grad(),
                         golden["multi.schnell_4_steps.grad"], 5e-4);

@@ -1,7 +1,7 @@
 // The two kinds of blocks of FLUX.1's transformer (Esser et al. 2024, arXiv:2403.03206; diffusers:
 // transformer_flux.py). In both, text and image attend to each other as one sequence, text first; in the
 // double blocks each has weights of its own, in the single blocks they share them, and attention and
-// feed-forward network run side by side. Prompt and time step enter as modulations.
+// feed-forward network run side by side.
 #pragma once
 
 #include <ATen/TensorOperators.h>
@@ -16,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "reno/nn/flux_modulation.hpp"
 #include "reno/nn/flux_transformer_config.hpp"
 #include "reno/nn/modulation.hpp"
 #include "reno/nn/modules.hpp"
@@ -23,25 +24,11 @@
 
 namespace reno::nn {
 
-/// What all blocks are given; it depends on nothing that is optimised.
-struct FluxConditions {
-  at::Tensor modulation;  ///< silu of the embedded time step and pooled prompt, (N, inner)
-  at::Tensor turns;       ///< rotary_turns of text and image tokens
-};
-
 namespace detail {
-
 /// What overflows float16 is brought back to its largest number, as in the reference.
 inline at::Tensor finite_flux(const at::Tensor& x) {
   return x.scalar_type() == at::kHalf ? at::clamp(x, -65504, 65504) : x;
 }
-
-/// `count` modulations (N, 1, inner) from a linear layer of the condition.
-inline std::vector<at::Tensor> modulations(const Linear& linear, const FluxConditions& conditions,
-                                           std::int64_t count) {
-  return linear(conditions.modulation).unsqueeze(1).chunk(count, -1);
-}
-
 }  // namespace detail
 
 /// Queries, keys and values of one sequence; queries and keys normalised per head.
@@ -78,26 +65,29 @@ inline at::Tensor rotary_attention(const at::Tensor& query, const at::Tensor& ke
 
 /// The text's or the image's half of a double block.
 struct FluxStream {
-  Linear modulation;
   LayerNorm norm;
   FluxProjections attn;
   Linear out;
   TanhFeedForward ff;
 
   struct Names {
-    const char *norm, *out, *ff;
+    const char *out, *ff;
     const FluxProjections::Names& attn;
   };
 
   FluxStream(const Weights& w, const FluxTransformerConfig& config, const Names& names)
-      : modulation(w / names.norm / "linear", config.inner_dim(), 6 * config.inner_dim()),
-        norm(config.inner_dim(), 1e-6),
+      : norm(config.inner_dim(), 1e-6),
         attn(w / "attn", config, names.attn),
         out(w / "attn" / names.out, config.inner_dim(), config.inner_dim()),
         ff(w / names.ff, config.inner_dim()) {}
 
-  /// What follows the attention; `m` has shift, scale and gate of the attention, then of the network.
-  at::Tensor update(const at::Tensor& x, const at::Tensor& attended, const std::vector<at::Tensor>& m) const {
+  /// The attention's input.
+  at::Tensor normed(const at::Tensor& x, const FluxModulation::Layer& m) const {
+    return modulated(norm(x), m[0], m[1]);
+  }
+
+  /// What follows the attention.
+  at::Tensor update(const at::Tensor& x, const at::Tensor& attended, const FluxModulation::Layer& m) const {
     const auto y = gated(x, m[2], out(attended));
     return gated(y, m[5], ff(modulated(norm(y), m[3], m[4])));
   }
@@ -113,16 +103,15 @@ struct FluxDoubleBlock {
   FluxStream text, image;
 
   FluxDoubleBlock(const Weights& w, const FluxTransformerConfig& config)
-      : text(w, config, {"norm1_context", "to_add_out", "ff_context", FluxProjections::text}),
-        image(w, config, {"norm1", "to_out.0", "ff", FluxProjections::image}) {}
+      : text(w, config, {"to_add_out", "ff_context", FluxProjections::text}),
+        image(w, config, {"to_out.0", "ff", FluxProjections::image}) {}
 
-  FluxStates operator()(const FluxStates& x, const FluxConditions& conditions) const {
-    const auto of_text = detail::modulations(text.modulation, conditions, 6);
-    const auto of_image = detail::modulations(image.modulation, conditions, 6);
-    const auto attended = attend(modulated(text.norm(x.text), of_text[0], of_text[1]),
-                                 modulated(image.norm(x.image), of_image[0], of_image[1]), conditions.turns);
-    return {detail::finite_flux(text.update(x.text, attended.text, of_text)),
-            image.update(x.image, attended.image, of_image)};
+  /// `turns`: rotary_turns of the text's and the image's tokens.
+  FluxStates operator()(const FluxStates& x, const FluxModulation::DoubleBlock& m,
+                        const at::Tensor& turns) const {
+    const auto attended = attend(text.normed(x.text, m.text), image.normed(x.image, m.image), turns);
+    return {detail::finite_flux(text.update(x.text, attended.text, m.text)),
+            image.update(x.image, attended.image, m.image)};
   }
 
  private:
@@ -136,25 +125,22 @@ struct FluxDoubleBlock {
 
 /// diffusers: FluxSingleTransformerBlock.
 struct FluxSingleBlock {
-  Linear modulation;
   LayerNorm norm;
   FluxProjections attn;
   Linear proj_mlp;
   Linear proj_out;
 
   FluxSingleBlock(const Weights& w, const FluxTransformerConfig& config)
-      : modulation(w / "norm.linear", config.inner_dim(), 3 * config.inner_dim()),
-        norm(config.inner_dim(), 1e-6),
+      : norm(config.inner_dim(), 1e-6),
         attn(w / "attn", config, FluxProjections::image),
         proj_mlp(w / "proj_mlp", config.inner_dim(), 4 * config.inner_dim()),
         proj_out(w / "proj_out", 5 * config.inner_dim(), config.inner_dim()) {}
 
   /// x (N, text and image tokens, inner).
-  at::Tensor operator()(const at::Tensor& x, const FluxConditions& conditions) const {
-    const auto m = detail::modulations(modulation, conditions, 3);  // shift, scale, gate
+  at::Tensor operator()(const at::Tensor& x, const FluxModulation::Layer& m, const at::Tensor& turns) const {
     const auto normed = modulated(norm(x), m[0], m[1]);
     const auto attended =
-        detail::rotary_attention(attn.query(normed), attn.key(normed), attn.v(normed), conditions.turns);
+        detail::rotary_attention(attn.query(normed), attn.key(normed), attn.v(normed), turns);
     const auto update = proj_out(at::cat({attended, at::gelu(proj_mlp(normed), "tanh")}, -1));
     return detail::finite_flux(gated(x, m[2], update));
   }

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "reno/nn/checkpoint.hpp"
 #include "reno/nn/modulation.hpp"
 #include "reno/nn/pixart_transformer_config.hpp"
 #include "reno/nn/sincos_position.hpp"
@@ -142,7 +143,10 @@ struct PixArtTransformer {
   at::Tensor operator()(const at::Tensor& latents, const at::Tensor& positions, const PixArtTime& time,
                         const PixArtPrompt& prompt) const {
     auto x = embed_patches(latents, positions);
-    for (const auto& block : blocks) x = block(std::move(x), time.modulation, prompt);
+    for (const auto& block : blocks)
+      x = checkpoint(recompute, x, [&block, modulation = time.modulation, prompt](const at::Tensor& in) {
+        return block(in, modulation, prompt);
+      });
     return unpatched(proj_out(last_norm(x, time.embedding)), latents.size(2), latents.size(3));
   }
 
@@ -150,6 +154,8 @@ struct PixArtTransformer {
   at::Tensor embed_patches(const at::Tensor& latents, const at::Tensor& positions) const {
     return patches(latents).flatten(2).transpose(1, 2) + positions;
   }
+
+  bool recompute = false;  ///< blocks are computed again on the way back instead of keeping activations
 
  private:
   at::Tensor last_norm(const at::Tensor& x, const at::Tensor& time) const {

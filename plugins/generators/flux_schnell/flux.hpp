@@ -81,9 +81,11 @@ struct Flux {
   ClipTokenizer tokenizer;
   T5Tokenizer tokenizer_2;
   schedulers::FlowMatchEulerScheduler scheduler;
-  nn::Offload text_weights, text_weights_2;  ///< needed once per prompt
+  nn::Offload text_weights, text_weights_2, modulation_weights;  ///< needed once per prompt
   nn::CLIPTextModel text_encoder;
   nn::T5EncoderModel text_encoder_2;
+  nn::FluxModulator modulator;
+  Weights transformer_weights;
   nn::FluxTransformer transformer;
   nn::AutoencoderKLDecoder vae;
   at::Tensor positions;  ///< of the tokens
@@ -98,17 +100,22 @@ struct Flux {
         scheduler(files.config("scheduler", "scheduler_config.json")),
         text_weights(files.source("text_encoder", "model"), context),
         text_weights_2(files.source("text_encoder_2", "model"), context),
+        modulation_weights(files.source("transformer", "diffusion_pytorch_model"), context),
         text_encoder(text_weights.weights(), config.text_encoder),
         text_encoder_2(text_weights_2.weights(), config.text_encoder_2, nn::T5Precision::uniform),
-        transformer(
-            files.load<nn::FluxTransformer>("transformer", "diffusion_pytorch_model", config.transformer)),
+        modulator(modulation_weights.weights(), config.transformer),
+        transformer_weights(files.source("transformer", "diffusion_pytorch_model"), context.device,
+                            context.dtype),
+        transformer(transformer_weights, config.transformer),
         vae(files.load<nn::AutoencoderKLDecoder>("vae", "diffusion_pytorch_model", config.vae,
                                                  {"encoder.", "quant_conv."})),
         positions(transformer.embed_positions(max_length, grid.rows, grid.columns)),
         log(context.log) {
+    transformer.recompute = context.memory != MemoryMode::fast;
     if (!log) return;
     log_unused({text_weights.weights()}, "text_encoder", *log);
     log_unused({text_weights_2.weights()}, "text_encoder_2", *log);
+    log_unused({modulation_weights.weights(), transformer_weights}, "transformer", *log);
   }
 
   /// Of one image's noise: tokens, as the published pipeline draws it.
@@ -125,21 +132,23 @@ struct Flux {
     return {transformer.context_embedder(states), pooled};
   }
 
-  /// The time step and the pooled prompt, embedded for each step.
-  std::vector<at::Tensor> embed_steps(const schedulers::FlowMatchEulerSteps& steps,
-                                      const PromptEmbeds& embeds) const {
-    std::vector<at::Tensor> embedded;
-    for (const float timestep : steps.timesteps)
-      embedded.push_back(transformer.embed_time_and_text(timestep, embeds.pooled));
-    return embedded;
+  /// What time step and prompt make of the transformer's layers at each step.
+  std::vector<nn::FluxModulation> modulate(const schedulers::FlowMatchEulerSteps& steps,
+                                           const PromptEmbeds& embeds) const {
+    return modulation_weights.during([&] {
+      std::vector<nn::FluxModulation> modulations;
+      for (const float timestep : steps.timesteps) modulations.push_back(modulator(timestep, embeds.pooled));
+      return modulations;
+    });
   }
 
   /// Images (N, 3, H, W) in [0, 1] from noise (N, noise_shape), in the networks' dtype; differentiable in the
   /// noise.
-  at::Tensor sample(const schedulers::FlowMatchEulerSteps& steps, const std::vector<at::Tensor>& embedded,
-                    const at::Tensor& text, const at::Tensor& noise) const {
+  at::Tensor sample(const schedulers::FlowMatchEulerSteps& steps,
+                    const std::vector<nn::FluxModulation>& modulations, const at::Tensor& text,
+                    const at::Tensor& noise) const {
     const auto predict = [&](const at::Tensor& input, std::size_t i) {
-      return transformer(input, text, embedded[i], positions);
+      return transformer(input, text, modulations[i], positions);
     };
     const auto latents = schedulers::denoise(steps, noise.to(text.scalar_type()), predict);
     return nn::to_image(vae(decoder_input(latents)));

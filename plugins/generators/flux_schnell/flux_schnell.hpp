@@ -34,7 +34,7 @@ class FluxSchnell {
 
   struct Conditioning {
     Flux::PromptEmbeds embeds;
-    std::vector<at::Tensor> one_step;  ///< the embedded time step and pooled prompt
+    std::vector<nn::FluxModulation> one_step;  ///< of the transformer's layers
   };
 
   FluxSchnell(const Options& options, const Context& context)
@@ -45,7 +45,7 @@ class FluxSchnell {
   Conditioning encode(const Prompts& prompts) const {
     const c10::NoGradGuard no_grad;
     auto embeds = model_.encode(prompts);
-    auto one_step = model_.embed_steps(one_step_, embeds);
+    auto one_step = model_.modulate(one_step_, embeds);
     return {std::move(embeds), std::move(one_step)};
   }
 
@@ -61,7 +61,7 @@ class FluxSchnell {
       throw ConfigurationError(
           fmt::format("flux-schnell has no guidance, got {}; leave it at 1 or less", guidance));
     const auto run = model_.scheduler.set_timesteps(steps);
-    return model_.sample(run, model_.embed_steps(run, conditioning.embeds), conditioning.embeds.text, noise);
+    return model_.sample(run, model_.modulate(run, conditioning.embeds), conditioning.embeds.text, noise);
   }
 
  private:
