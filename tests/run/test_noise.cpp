@@ -1,9 +1,13 @@
 #include <ATen/ATen.h>
 
 #include <catch2/catch.hpp>
+#include <filesystem>
 #include <set>
+#include <string>
+#include <vector>
 
 #include "reno/run/noise.hpp"
+#include "support/golden.hpp"
 
 namespace {
 
@@ -26,6 +30,20 @@ TEST_CASE("neighbouring seeds and indices have streams of their own", "[noise]")
   }
   CHECK(seeds.size() == 2500);
   CHECK(prompt_seed(42, 0) == 42);
+}
+
+TEST_CASE("the first prompt's noise is what Python draws from its seed: latents, and FLUX's packed tokens",
+          "[noise][goldens]") {
+  const bool complete = std::filesystem::exists(std::filesystem::path(RENO_SOURCE_DIR) / "../shared/goldens");
+  std::vector<std::string> generators{"sd-turbo", "pixart"};
+  if (complete) generators.insert(generators.end(), {"sdxl-turbo", "hyper-sd", "flux-schnell"});
+  for (const auto& generator : generators)
+    for (const auto& golden : test::goldens("generators/" + generator)) {
+      INFO(golden.name);
+      const auto expected = golden["latents"];
+      NoiseSource noise(golden.json["latents"]["manual_seed"], 0, expected.sizes().slice(1).vec());
+      CHECK(at::equal(noise.draw(), expected));
+    }
 }
 
 }  // namespace
