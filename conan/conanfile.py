@@ -16,6 +16,7 @@ from conan.tools.system.package_manager import Apt
 
 TOOLS = ["g++", "cmake", "ninja-build", "ccache", "clang-format"]
 LIBRARIES = [
+    "libbenchmark-dev",
     "catch2",
     "libboost-dev",
     "libboost-filesystem-dev",
@@ -70,6 +71,7 @@ class RenoConan(ConanFile):
         self.requires("zlib/[>=1.2.13 <2]")
 
     def build_requirements(self):
+        self.test_requires("benchmark/[>=1.7 <2]")
         self.test_requires("catch2/[>=2.13 <3]")
 
     def system_requirements(self):

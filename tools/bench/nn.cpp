@@ -1,0 +1,90 @@
+// The blocks that an iteration spends its time in, forward and back, beside what autograd alone would do.
+#include <ATen/ATen.h>
+#include <benchmark/benchmark.h>
+
+#include "reno/nn/modules.hpp"
+#include "reno/nn/norm_silu.hpp"
+#include "reno/nn/resnet.hpp"
+
+namespace {
+
+using namespace reno;
+
+/// Applies `f` to x and goes back through it, as often as the benchmark wants.
+template <class F>
+void there_and_back(benchmark::State& state, const at::Tensor& x, const F& f) {
+  for (auto _ : state) {
+    const auto leaf = x.detach().requires_grad_();
+    const auto y = f(leaf);
+    y.backward(at::ones_like(y));
+    benchmark::DoNotOptimize(leaf.grad());
+  }
+}
+
+Weights random_weights(at::ScalarType dtype) { return Weights::random(0, at::kCPU, dtype); }
+
+at::Tensor feature_map(std::int64_t channels, std::int64_t side, at::ScalarType dtype,
+                       at::MemoryFormat layout) {
+  return at::randn({1, channels, side, side}).to(dtype).contiguous(layout);
+}
+
+constexpr auto planar = at::MemoryFormat::Contiguous;
+constexpr auto interleaved = at::MemoryFormat::ChannelsLast;
+
+/// 128 channels, as at the decoder's finest level.
+void norm_silu(benchmark::State& state, bool frozen, at::ScalarType dtype, at::MemoryFormat layout) {
+  const nn::GroupNorm norm(random_weights(dtype), 128, 32, 1e-6);
+  there_and_back(state, feature_map(128, state.range(0), dtype, layout),
+                 [&](const at::Tensor& x) { return frozen ? nn::norm_silu(norm, x) : at::silu(norm(x)); });
+}
+BENCHMARK_CAPTURE(norm_silu, frozen, true, at::kFloat, planar)->Arg(256)->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(norm_silu, autograd, false, at::kFloat, planar)->Arg(256)->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(norm_silu, frozen_channels_last, true, at::kFloat, interleaved)
+    ->Arg(256)
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(norm_silu, frozen_bfloat16, true, at::kBFloat16, planar)
+    ->Arg(256)
+    ->Unit(benchmark::kMillisecond);
+
+void convolution(benchmark::State& state, bool frozen, at::ScalarType dtype, at::MemoryFormat layout) {
+  const nn::Conv2d conv(random_weights(dtype), 128, 128, 3, 1, 1);
+  const auto weight = conv.weight.contiguous(layout);
+  there_and_back(state, feature_map(128, state.range(0), dtype, layout), [&](const at::Tensor& x) {
+    return frozen ? nn::conv2d(x, weight, conv.bias, 1, 1) : at::conv2d(x, weight, conv.bias, 1, 1);
+  });
+}
+BENCHMARK_CAPTURE(convolution, frozen, true, at::kFloat, planar)->Arg(128)->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(convolution, autograd, false, at::kFloat, planar)->Arg(128)->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(convolution, frozen_channels_last, true, at::kFloat, interleaved)
+    ->Arg(128)
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(convolution, frozen_bfloat16, true, at::kBFloat16, planar)
+    ->Arg(128)
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(convolution, frozen_bfloat16_channels_last, true, at::kBFloat16, interleaved)
+    ->Arg(128)
+    ->Unit(benchmark::kMillisecond);
+
+void resnet_block(benchmark::State& state, at::ScalarType dtype, at::MemoryFormat layout) {
+  const nn::ResnetBlock2D block(random_weights(dtype), 256, 128, {32, 1e-6});
+  there_and_back(state, feature_map(256, state.range(0), dtype, layout),
+                 [&](const at::Tensor& x) { return block(x); });
+}
+BENCHMARK_CAPTURE(resnet_block, float32, at::kFloat, planar)->Arg(128)->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(resnet_block, float32_channels_last, at::kFloat, interleaved)
+    ->Arg(128)
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(resnet_block, bfloat16, at::kBFloat16, planar)->Arg(128)->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(resnet_block, bfloat16_channels_last, at::kBFloat16, interleaved)
+    ->Arg(128)
+    ->Unit(benchmark::kMillisecond);
+
+/// A layer of ViT-H/14: 257 tokens, 16 heads of 80.
+void attention(benchmark::State& state, at::ScalarType dtype) {
+  const auto tokens = at::randn({1, 257, 16 * 80}).to(dtype);
+  there_and_back(state, tokens, [&](const at::Tensor& x) { return nn::attention(x, x, x, 16); });
+}
+BENCHMARK_CAPTURE(attention, float32, at::kFloat)->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(attention, bfloat16, at::kBFloat16)->Unit(benchmark::kMillisecond);
+
+}  // namespace
