@@ -25,14 +25,13 @@ LIBRARIES = [
     "libicu-dev",
     "libpng-dev",
     "librange-v3-dev",
-    "libsentencepiece-dev",
     "libspdlog-dev",
     "libtomlplusplus-dev",
     "nlohmann-json3-dev",
     "zlib1g-dev",
 ]
 # What an executable that uses the core links when the libraries come from the distribution.
-SYSTEM_LIBS = ["boost_filesystem", "boost_program_options", "fmt", "icui18n", "icuuc", "png", "sentencepiece", "spdlog", "tomlplusplus", "z"]
+SYSTEM_LIBS = ["boost_filesystem", "boost_program_options", "fmt", "icui18n", "icuuc", "png", "spdlog", "tomlplusplus", "z"]
 
 
 class RenoConan(ConanFile):
@@ -65,7 +64,6 @@ class RenoConan(ConanFile):
         self.requires("libpng/[>=1.6.39 <2]")
         self.requires("nlohmann_json/[>=3.11 <4]")
         self.requires("range-v3/[>=0.12 <1]")
-        self.requires("sentencepiece/[>=0.1.97 <1]")
         self.requires("spdlog/[>=1.10 <2]")
         self.requires("tomlplusplus/[>=3.3 <4]")
         self.requires("zlib/[>=1.2.13 <2]")

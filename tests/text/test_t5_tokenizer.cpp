@@ -48,9 +48,11 @@ std::string field(std::uint64_t number, const std::string& content) {
 }
 std::string field(std::uint64_t number, std::uint64_t value) { return varint(number << 3) + varint(value); }
 
-enum PieceType { normal = 1, unknown = 2, control = 3, user_defined = 4 };
-std::string piece(const std::string& text, PieceType type = normal) {
-  return field(1, field(1, text) + varint(2 << 3 | 5) + std::string(4, '\0') + field(3, type));
+enum PieceType { normal = 1, unknown = 2, control = 3, user_defined = 4, unused = 5, byte = 6 };
+std::string piece(const std::string& text, PieceType type = normal, float score = 0) {
+  std::string bits(4, '\0');
+  std::memcpy(bits.data(), &score, 4);
+  return field(1, field(1, text) + varint(2 << 3 | 5) + bits + field(3, type));
 }
 std::string special_pieces() {
   return piece("<pad>", control) + piece("</s>", control) + piece("<unk>", unknown);
@@ -169,11 +171,13 @@ TEST_CASE("T5's tokenizer refuses what is not a model of T5, in one sentence", "
   CHECK_THAT(complaint(special_pieces() + piece("a") + sections("", 2)), Contains("of another type"));
   CHECK_THAT(complaint(piece("<unk>", unknown) + piece("a") + sections()), Contains("has no piece \"</s>\""));
   CHECK_THAT(complaint(special_pieces() + piece("a") + piece("a") + sections()),
-             Contains("refuses this model: a is already defined"));
-  CHECK_THAT(complaint(special_pieces() + sections()), Contains("refuses this model"));
-  std::string symbols;
-  for (int i = 1; i < 70; ++i) symbols += piece(std::string(static_cast<std::size_t>(i), 'x'), user_defined);
-  CHECK_THAT(complaint(special_pieces() + symbols + sections()), Contains("user-defined symbols"));
+             Contains("has the piece \"a\" twice"));
+  CHECK_THAT(complaint(special_pieces() + sections()), Contains("has no pieces of text"));
+  CHECK_THAT(complaint(special_pieces() + piece("") + sections()), Contains("has an empty piece, number 3"));
+  CHECK_THAT(complaint(special_pieces() + piece("?", unknown) + piece("a") + sections()),
+             Contains("has two pieces for what is unknown"));
+  CHECK_THAT(complaint(special_pieces() + piece("<0x0A>", byte) + piece("a") + sections()),
+             Contains("has byte pieces"));
 
   CHECK(complaint(special_pieces() + piece("a") + sections()) == "no complaint");
   CHECK(complaint(good) == "no complaint");
@@ -184,12 +188,11 @@ TEST_CASE("T5's tokenizer refuses rules for characters that point outside of the
     return ModelFolder(special_pieces() + piece("b") + piece("\u2581") + sections(charsmap)).load();
   };
   const auto damaged = Contains("precompiled_charsmap");
-  SECTION("sound ones are applied") {
+  SECTION("sound ones are applied, the longest rule first") {
     CHECK(load(nested_charsmap(32)).encode_text("aaaa") == load("").encode_text("b"));
+    CHECK(load(nested_charsmap(2)).encode_text("aaaa") == load("").encode_text("bb"));
   }
-  SECTION("more matches than the library has room for") {
-    CHECK_THROWS_WITH(load(nested_charsmap(33)), damaged);
-  }
+  SECTION("deeper than any character") { CHECK_THROWS_WITH(load(nested_charsmap(65)), damaged); }
   SECTION("a string behind the end") {
     auto charsmap = nested_charsmap(1);
     const std::uint32_t far = 0x80000000U | 1'000'000;
@@ -216,6 +219,26 @@ TEST_CASE("T5's tokenizer refuses rules for characters that point outside of the
     CHECK_THROWS_WITH(load(std::string(3, '\1')), damaged);
     CHECK_THROWS_WITH(load(std::string(64, '\xFF')), damaged);
   }
+}
+
+TEST_CASE("T5's tokenizer: pieces are chosen by the sum of their scores", "[text][t5]") {
+  const std::string space = "\u2581";
+  const std::string pieces = special_pieces() + piece(space, normal, -1) + piece("a", normal, -2) +
+                             piece("b", normal, -2) + piece("ab", normal, -5) + piece("bc", normal, -1) +
+                             piece("c", normal, -2) + piece("abab", unused, 9) +
+                             piece("a\u0301", user_defined);
+  const auto ids = [&](const std::string& normalizer, const std::string& prompt) {
+    return ModelFolder(pieces + field(2, "") + field(3, normalizer)).load().encode_text(prompt);
+  };
+  CHECK(ids("", "abc") == Ids{3, 4, 7});         // a bc: -3, ab c: -7, a b c: -6
+  CHECK(ids("", "abab") == Ids{3, 4, 5, 4, 5});  // what is unused is not used
+  CHECK(ids("", "xy zz") == Ids{3, 2, 3, 2});    // unknown neighbours are one
+  CHECK(ids("", "a\u0301") == Ids{3, 10});       // what users define is taken
+  CHECK(ids("", "  a  b ") == Ids{3, 4, 3, 5});  // white space is one, and none at the ends
+  CHECK(ids("", "   ").empty());
+  CHECK(ids(field(3, 0), "a b") == Ids{4, 3, 5});  // no space in front
+  CHECK(ids(field(4, 0), " a  b ") == Ids{3, 3, 4, 3, 3, 5, 3});
+  CHECK(ids(field(5, 0), "a b") == Ids{2, 4, 2, 5});  // spaces stay spaces, for which there is no piece
 }
 
 TEST_CASE("T5's tokenizer refuses settings that contradict the model", "[text][t5]") {

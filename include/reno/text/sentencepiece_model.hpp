@@ -1,19 +1,20 @@
-// A look at a SentencePiece model (spiece.model) before the library gets it. The library checks how the file
-// is built, but follows the tables within it unchecked: a crafted one would make it read foreign memory. The
-// file is a protocol buffer (sentencepiece_model.proto); its rules for characters are a double-array trie
-// (Aoe 1989) over UTF-8.
+// A SentencePiece model as T5 has it (spiece.model): a protocol buffer (sentencepiece_model.proto) with the
+// pieces and their scores, and with rules for characters. It is data from strangers and is checked as such.
 #pragma once
 
-#include <algorithm>
-#include <cstddef>
+#include <bit>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
+#include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "reno/error.hpp"
+#include "reno/io/json_file.hpp"
+#include "reno/text/sentencepiece_charsmap.hpp"
 
 namespace reno::text {
 
@@ -22,7 +23,7 @@ namespace detail {
 /// One field of a protocol buffer's message.
 struct ProtobufField {
   std::uint64_t number = 0;
-  std::uint64_t value = 0;  ///< of a number
+  std::uint64_t value = 0;  ///< of a number; the bits of a float
   std::string_view bytes;   ///< of a string or a message; empty otherwise
 };
 
@@ -63,114 +64,134 @@ bool for_each_protobuf_field(std::string_view message, Visit visit) {
     }
     if (size > message.size()) return false;
     if ((tag & 7) == 2) field.bytes = message.substr(0, size);
+    if ((tag & 7) == 5) std::memcpy(&field.value, message.data(), size);  // little-endian, as this machine
     message.remove_prefix(size);
     visit(field);
   }
   return true;
 }
 
-/// The rules by which SentencePiece normalises characters: the trie's size in bytes, the trie, and what it
-/// points to, strings that end with 0.
-class SentencePieceCharsmap {
+}  // namespace detail
+
+/// What a piece is for. `byte` stands for a byte of what has no piece; T5 has none of those.
+enum class PieceType : std::uint8_t { normal = 1, unknown, control, user_defined, unused, byte };
+
+struct SentencePiece {
+  std::string text;
+  float score = 0;
+  PieceType type = PieceType::normal;
+};
+
+/// A unigram model (Kudo 2018), complete and in order: one unknown piece, no piece twice, none empty.
+struct SentencePieceModel {
+  std::vector<SentencePiece> pieces;  ///< by id
+  std::int64_t unknown_id = -1;
+  SentencePieceCharsmap charsmap;
+  bool add_dummy_prefix = true;
+  bool remove_extra_whitespaces = true;
+  bool escape_whitespaces = true;
+};
+
+namespace detail {
+
+/// Reads the sections of a model; throws LoadError, naming `file`.
+class SentencePieceModelReader {
  public:
-  /// Whether searching it for any text stays within it and within the library's buffer of 32 matches.
-  static bool is_sound(std::string_view charsmap) {
-    std::uint32_t size = 0;
-    if (charsmap.size() <= sizeof size) return false;
-    std::memcpy(&size, charsmap.data(), sizeof size);  // the formats here are little-endian, as this machine
-    charsmap.remove_prefix(sizeof size);
-    if (size == 0 || size % sizeof(std::uint32_t) != 0 || size >= charsmap.size()) return false;
-    if (charsmap.back() != '\0') return false;
-    SentencePieceCharsmap trie;
-    trie.units_.resize(size / sizeof(std::uint32_t));
-    std::memcpy(trie.units_.data(), charsmap.data(), size);
-    trie.strings_ = charsmap.size() - size;
-    const int matches = trie.most_matches(offset(trie.units_[0]), 0);
-    return matches >= 0 && matches <= most_results;
+  explicit SentencePieceModelReader(const std::string& file) : file_(file) {}
+
+  SentencePieceModel read(std::string_view bytes) {
+    const bool whole = for_each_protobuf_field(bytes, [&](const ProtobufField& field) {
+      switch (field.number) {
+        case 1:
+          return read_piece(field.bytes);
+        case 2:
+          return read_trainer(field.bytes);
+        case 3:
+          return read_normalizer(field.bytes);
+        default:
+          return;
+      }
+    });
+    if (!whole || damaged_ || !trainer_ || !normalizer_)
+      fail("is not a SentencePiece model, or not all of one; is the download complete?");
+    if (model_type_ != 1)
+      fail("is a SentencePiece model of another type, expected a unigram model as T5 has");
+    if (unusual_) fail("has byte pieces or white space behind words, which T5's tokenizer has not");
+    check_pieces();
+    return std::move(model_);
   }
 
  private:
-  static constexpr int most_results = 32;
-  static constexpr int deepest = 64;  // bytes of a key; the published rules have 12
-  static constexpr int broken = -1;
+  [[noreturn]] void fail(const std::string& problem) const { throw LoadError(file_ + ": " + problem); }
 
-  // Darts-clone packs a node into 32 bits: its label, whether a match ends there, and where its children lie.
-  static std::size_t offset(std::uint32_t unit) { return std::size_t{unit >> 10} << ((unit & 0x200U) >> 6); }
-  static bool is_match(std::uint32_t unit) { return (unit & 0x100U) != 0; }
-  static bool has_label(std::uint32_t unit, std::uint32_t byte) { return (unit & 0x800000FFU) == byte; }
-
-  /// The most matches below the node whose children are at `base` ^ byte, or `broken`. Nodes can share their
-  /// children, so the answer is remembered.
-  int most_matches(std::size_t base, int depth) {
-    if ((base | 0xFF) >= units_.size() || depth > deepest) return broken;
-    const auto [known, is_new] = known_.try_emplace(base, broken);  // met again on the way down: a cycle
-    if (!is_new) return known->second;
-    int most = 0;
-    for (std::uint32_t byte = 0; byte < 256; ++byte) {
-      const std::size_t child = base ^ byte;
-      const std::uint32_t unit = units_[child];
-      if (!has_label(unit, byte)) continue;
-      const std::size_t next = child ^ offset(unit);
-      const int below = most_matches(next, depth + 1);
-      if (below == broken) return broken;
-      if (is_match(unit) && (units_[next] & 0x7FFFFFFFU) >= strings_) return broken;
-      most = std::max(most, below + (is_match(unit) ? 1 : 0));
-    }
-    return known_[base] = most;
+  template <class Visit>
+  void read_section(std::string_view bytes, Visit visit) {
+    if (!for_each_protobuf_field(bytes, visit)) damaged_ = true;
   }
 
-  std::vector<std::uint32_t> units_;
-  std::size_t strings_ = 0;  // bytes
-  std::unordered_map<std::size_t, int> known_;
+  void read_piece(std::string_view bytes) {
+    SentencePiece piece;
+    read_section(bytes, [&](const ProtobufField& field) {
+      if (field.number == 1) piece.text = field.bytes;
+      if (field.number == 2) piece.score = std::bit_cast<float>(static_cast<std::uint32_t>(field.value));
+      if (field.number == 3) {
+        damaged_ = damaged_ || field.value < 1 || field.value > 6;
+        piece.type = static_cast<PieceType>(field.value);
+      }
+    });
+    unusual_ = unusual_ || piece.type == PieceType::byte;
+    model_.pieces.push_back(std::move(piece));
+  }
+
+  void read_trainer(std::string_view bytes) {
+    trainer_ = true;
+    read_section(bytes, [&](const ProtobufField& field) {
+      if (field.number == 3) model_type_ = field.value;
+      if (field.number == 24 || field.number == 35) unusual_ = unusual_ || field.value != 0;
+    });
+  }
+
+  void read_normalizer(std::string_view bytes) {
+    normalizer_ = true;
+    read_section(bytes, [&](const ProtobufField& field) {
+      if (field.number == 2 && !field.bytes.empty()) {
+        auto charsmap = SentencePieceCharsmap::read(field.bytes);
+        if (!charsmap)
+          fail("is damaged: the rules for characters (precompiled_charsmap) point outside of themselves");
+        model_.charsmap = *std::move(charsmap);
+      }
+      if (field.number == 3) model_.add_dummy_prefix = field.value != 0;
+      if (field.number == 4) model_.remove_extra_whitespaces = field.value != 0;
+      if (field.number == 5) model_.escape_whitespaces = field.value != 0;
+    });
+  }
+
+  void check_pieces() {
+    std::unordered_set<std::string_view> words, reserved;
+    for (std::size_t id = 0; id < model_.pieces.size(); ++id) {
+      const auto& [text, score, type] = model_.pieces[id];
+      const bool word = type != PieceType::unknown && type != PieceType::control;
+      if (text.empty()) fail("has an empty piece, number " + std::to_string(id));
+      if (!(word ? words : reserved).insert(text).second) fail("has the piece " + in_quotes(text) + " twice");
+      if (type != PieceType::unknown) continue;
+      if (model_.unknown_id >= 0) fail("has two pieces for what is unknown");
+      model_.unknown_id = static_cast<std::int64_t>(id);
+    }
+    if (model_.unknown_id < 0) fail("has no piece for what is unknown");
+    if (words.empty()) fail("has no pieces of text");
+  }
+
+  const std::string& file_;
+  SentencePieceModel model_;
+  std::uint64_t model_type_ = 1;
+  bool trainer_ = false, normalizer_ = false, damaged_ = false, unusual_ = false;
 };
 
 }  // namespace detail
 
-/// Throws LoadError, naming `file`, unless `model` is a complete unigram model (Kudo 2018, as T5 has) that
-/// the library can be trusted with.
-inline void check_sentencepiece_model(std::string_view model, const std::string& file) {
-  constexpr int most_user_symbols = 64;  // the library's buffer for matches of such symbols
-  const auto fail = [&](const char* problem) { throw LoadError(file + ": " + problem); };
-  int user_symbols = 0;
-  std::uint64_t type = 1;
-  bool trainer = false, normalizer = false, whole = true, sound = true;
-  const auto visit_piece = [&](const detail::ProtobufField& field) {
-    if (field.number == 3 && field.value == 4) ++user_symbols;
-  };
-  const auto visit_trainer = [&](const detail::ProtobufField& field) {
-    if (field.number == 3) type = field.value;
-  };
-  const auto visit_normalizer = [&](const detail::ProtobufField& field) {
-    if (field.number == 2 && !field.bytes.empty())
-      sound = sound && detail::SentencePieceCharsmap::is_sound(field.bytes);
-  };
-  whole = detail::for_each_protobuf_field(
-              model,
-              [&](const detail::ProtobufField& field) {
-                switch (field.number) {
-                  case 1:
-                    whole = detail::for_each_protobuf_field(field.bytes, visit_piece) && whole;
-                    break;
-                  case 2:
-                    trainer = true;
-                    whole = detail::for_each_protobuf_field(field.bytes, visit_trainer) && whole;
-                    break;
-                  case 3:
-                  case 5:
-                    normalizer = normalizer || field.number == 3;
-                    whole = detail::for_each_protobuf_field(field.bytes, visit_normalizer) && whole;
-                    break;
-                  default:
-                    break;
-                }
-              }) &&
-          whole;
-  if (!whole || !trainer || !normalizer)
-    fail("is not a SentencePiece model, or not all of one; is the download complete?");
-  if (type != 1) fail("is a SentencePiece model of another type, expected a unigram model as T5 has");
-  if (!sound) fail("is damaged: the rules for characters (precompiled_charsmap) point outside of themselves");
-  if (user_symbols > most_user_symbols)
-    fail("has more than 64 user-defined symbols, which T5's tokenizer has not");
+/// Throws LoadError, naming `file`, unless `bytes` are a complete unigram model.
+inline SentencePieceModel read_sentencepiece_model(std::string_view bytes, const std::string& file) {
+  return detail::SentencePieceModelReader(file).read(bytes);
 }
 
 }  // namespace reno::text

@@ -1,14 +1,10 @@
-// T5's tokenizer (Raffel et al. 2020), id for id as transformers' T5Tokenizer: the SentencePiece library cuts
-// text into the pieces of a unigram model (Kudo 2018), special tokens are found beforehand, </s> ends the
-// prompt, <pad> fills it up.
+// T5's tokenizer (Raffel et al. 2020), id for id as transformers' T5Tokenizer: text is cut into the pieces of
+// a SentencePiece model, special tokens are found beforehand, </s> ends the prompt, <pad> fills it up.
 #pragma once
-
-#include <sentencepiece_processor.h>
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <filesystem>
 #include <limits>
 #include <memory>
@@ -22,10 +18,10 @@
 #include "reno/error.hpp"
 #include "reno/io/config.hpp"
 #include "reno/io/mapped_file.hpp"
-#include "reno/text/sentencepiece_model.hpp"
 #include "reno/text/token_matcher.hpp"
 #include "reno/text/tokens.hpp"
 #include "reno/text/unicode.hpp"
+#include "reno/text/unigram_encoder.hpp"
 #include "reno/text/vocabulary.hpp"
 
 namespace reno {
@@ -91,37 +87,27 @@ class T5Tokenizer {
 
   void load_model() {
     const MappedFile file(model_file_);
-    const auto bytes = text::tokenizer_text(file);
-    text::check_sentencepiece_model(bytes, model_file_);
-    const auto processor = std::make_shared<sentencepiece::SentencePieceProcessor>();
-    std::string problem;
-    try {
-      const auto status = processor->LoadFromSerializedProto(bytes);
-      if (!status.ok()) problem = status.error_message();
-    } catch (const std::exception& error) {  // the library's tables throw
-      problem = error.what();
-    }
-    if (!problem.empty())
-      throw LoadError(model_file_ + ": the SentencePiece library refuses this model: " + problem);
-    processor_ = processor;
-    vocabulary_size_ = processor->GetPieceSize();
+    encoder_ = std::make_shared<const text::UnigramEncoder>(
+        text::read_sentencepiece_model(text::tokenizer_text(file), model_file_));
+    vocabulary_size_ = static_cast<std::int64_t>(encoder_->pieces().size());
   }
 
   /// The id of a piece that must be there.
   std::int64_t piece(const char* name) const {
-    const int id = processor_->PieceToId(name);
-    if (processor_->IdToPiece(id) != name)
+    const auto& pieces = encoder_->pieces();
+    const auto found = std::ranges::find(pieces, name, &text::SentencePiece::text);
+    if (found == pieces.end())
       throw LoadError(model_file_ + ": has no piece " + in_quotes(name) + ", which every T5 model has");
-    return id;
+    return found - pieces.begin();
   }
 
   void add_special(const std::string& content, std::int64_t id, const std::string& file) {
-    const auto pieces = static_cast<std::int64_t>(processor_->GetPieceSize());
+    const auto& pieces = encoder_->pieces();
     if (content.empty()) throw LoadError(file + ": an added token is empty");
-    if (id < pieces && processor_->IdToPiece(static_cast<int>(id)) != content)
+    const auto index = static_cast<std::size_t>(id);
+    if (index < pieces.size() && pieces[index].text != content)
       throw LoadError(file + ": the added token " + in_quotes(content) + " has the id " + std::to_string(id) +
-                      ", but " + model_file_ + " has " +
-                      in_quotes(processor_->IdToPiece(static_cast<int>(id))) + " there");
+                      ", but " + model_file_ + " has " + in_quotes(pieces[index].text) + " there");
     specials_.add(text::decode_utf8(content), id);
     vocabulary_size_ = std::max(vocabulary_size_, id + 1);
   }
@@ -144,24 +130,20 @@ class T5Tokenizer {
   /// The older layout: the sentinels <extra_id_0>, <extra_id_1>, … come last, counted from the end.
   void add_sentinels(std::int64_t count) {
     for (const char* name : {"<pad>", "</s>"}) add_special(name, piece(name), model_file_);
-    const int unknown = processor_->unk_id();
-    add_special(processor_->IdToPiece(unknown), unknown, model_file_);
-    const auto size = processor_->GetPieceSize() + count;
+    const auto unknown = encoder_->unknown_id();
+    add_special(encoder_->pieces()[static_cast<std::size_t>(unknown)].text, unknown, model_file_);
+    const auto size = static_cast<std::int64_t>(encoder_->pieces().size()) + count;
     for (std::int64_t i = 0; i < count; ++i)
       add_special("<extra_id_" + std::to_string(i) + ">", size - 1 - i, model_file_);
   }
 
   void encode_part(std::u32string_view part, std::vector<std::int64_t>& ids) const {
-    std::vector<int> pieces;
-    const auto status = processor_->Encode(text::encode_utf8(part), &pieces);
-    if (!status.ok())
-      throw LoadError(model_file_ +
-                      ": the SentencePiece library cannot apply this model: " + status.error_message());
+    const auto pieces = encoder_->encode(text::encode_utf8(part));
     ids.insert(ids.end(), pieces.begin(), pieces.end());
   }
 
   std::string model_file_;
-  std::shared_ptr<const sentencepiece::SentencePieceProcessor> processor_;
+  std::shared_ptr<const text::UnigramEncoder> encoder_;
   text::TokenMatcher specials_;
   std::int64_t max_length_;
   std::int64_t end_id_ = 0;

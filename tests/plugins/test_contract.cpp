@@ -1,0 +1,203 @@
+// The contract of reno/concepts.hpp, held over every reward that the built plugins register: a reward that is
+// new has to be given small weights here before these tests pass.
+#include <ATen/Context.h>
+
+#include "plugins/reward_checks.hpp"
+#include "reno/experiment/toml.hpp"
+#include "reno/experiment/write_toml.hpp"
+#include "reno/objective.hpp"
+#include "reno/optimizers/builtin.hpp"
+#include "reno/plugin_loader.hpp"
+#include "support/fakes.hpp"
+
+namespace {
+
+using namespace reno;
+using namespace reno::test;
+
+const Registry& registry() {
+  static const Registry loaded = [] {
+    Registry all;
+    register_builtin_optimizers(all);
+    for (const auto& plugin : load_plugins({RENO_BUILD_DIR "/lib/reno/plugins"}, all)) {
+      INFO(plugin.refusal);
+      CHECK(plugin.refusal.empty());
+    }
+    return all;
+  }();
+  return loaded;
+}
+
+/// Each reward's options with small weights, as an experiment has them.
+const std::map<std::string, std::string>& small_rewards() {
+  const std::string goldens = RENO_TEST_DATA "/goldens/a/rewards/";
+  const auto weights = [&](const std::string& folder) { return "weights = \"" + goldens + folder + "\"\n"; };
+  static const std::map<std::string, std::string> options = {
+      {"aesthetic", weights("aesthetic") + "clip = \"" + goldens + "aesthetic/ViT-L-14.pt\"\n"},
+      {"clip-score", weights("clip")},
+      {"hpsv2", weights("hpsv2")},
+      {"imagereward", weights("imagereward")},
+      {"pickscore", weights("pickscore")},
+      {"shapes-judge", "verdict = \"partial\"\n"},
+      {"torchscript", "module = \"" RENO_TEST_DATA "/torchscript/encoded.pt\"\nsize = 20\nlength = 12\n" +
+                          ("tokenizer = \"" + goldens + "clip\"\n")},
+  };
+  return options;
+}
+
+AnyReward make_reward(const std::string& name, const Context& context) {
+  const auto text =
+      fmt::format("[generator]\nplugin = \"sd-turbo\"\n[[reward]]\nplugin = \"{}\"\nweight = 1\n{}", name,
+                  small_rewards().at(name));
+  const Experiment experiment = parse_experiment(text, "contract.toml", registry());
+  return registry().rewards.at(name).create(experiment.rewards.at(0).options, context);
+}
+
+/// What every reward understands, the one of the shapes world included; half of it is true of the pictures.
+const Prompts prompts = {"a photo of a red circle", "a photo of a red circle", "a red square left of a cross",
+                         "two blue squares"};
+
+at::Tensor pixels_for(const AnyReward& reward, at::ScalarType dtype = at::kDouble) {
+  return preprocess(shapes_pictures().to(dtype), reward.preprocess());
+}
+
+/// Runs `check` for every registered reward, each under its name.
+template <class Check>
+void for_each_reward(const Check& check) {
+  for (const auto& [name, entry] : registry().rewards) {
+    INFO(name);
+    check(name, entry);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("every registered reward is held to the contract", "[contract]") {
+  std::vector<std::string> names;
+  for (const auto& [name, options] : small_rewards()) names.push_back(name);
+  CHECK(registry().rewards.names() == names);
+}
+
+TEST_CASE("contract: a batch of N equals N singles", "[contract]") {
+  for_each_reward([](const std::string& name, const auto&) {
+    AnyReward reward = make_reward(name, LoggedContext(at::kDouble));
+    check_batch(reward, pixels_for(reward), prompts);
+  });
+}
+
+TEST_CASE("contract: scores are in the master dtype, on the device of the pixels", "[contract]") {
+  register_meta_kernels();
+  std::vector<at::Device> devices = {at::kCPU, at::kMeta};
+  if (at::hasCUDA()) devices.emplace_back(at::kCUDA, 0);
+  for_each_reward([&](const std::string& name, const auto&) {
+    for (const auto dtype : {at::kFloat, at::kHalf, at::kBFloat16, at::kDouble}) {
+      for (const auto device : devices) {
+        INFO(toString(dtype) << " on " << device);
+        const LoggedContext context(dtype, device);
+        const AnyReward reward = make_reward(name, context);
+        const auto spec = reward.preprocess();
+        const auto pixels = at::zeros({4, 3, spec.size, spec.size}, at::device(device).dtype(dtype));
+        const at::Tensor scores = reward.score(pixels, reward.encode(prompts));
+        CHECK(scores.sizes() == at::IntArrayRef{4});
+        CHECK(scores.scalar_type() == context.master_dtype());
+        CHECK(scores.device() == device);
+        if (!scores.is_meta()) CHECK(at::isfinite(scores).all().item<bool>());
+      }
+    }
+  });
+}
+
+TEST_CASE("contract: gradients agree with finite differences, and a black box has none", "[contract]") {
+  for_each_reward([](const std::string& name, const auto&) {
+    AnyReward reward = make_reward(name, LoggedContext(at::kDouble));
+    const at::Tensor pixels = pixels_for(reward);
+    if (reward.differentiable()) return check_gradient(reward, pixels, prompts);
+    CHECK_FALSE(reward.score(pixels.requires_grad_(true), reward.encode(prompts)).requires_grad());
+  });
+}
+
+TEST_CASE("contract: with weight 0 a reward is scored, and no gradient is taken of it", "[contract]") {
+  for_each_reward([](const std::string& name, const auto&) {
+    const auto measure = [&](bool monitored) {
+      std::vector<WeightedReward> rewards;
+      rewards.push_back(
+          {"square", 1.0, AnyReward(std::make_unique<SquareReward>(-1.0, 8, nullptr, nullptr))});
+      if (monitored) rewards.push_back({name, 0.0, make_reward(name, LoggedContext())});
+      const Objective objective(AnyGenerator(std::make_unique<SigmoidGenerator>(nullptr)), std::move(rewards),
+                                0.01);
+      at::manual_seed(1);
+      return objective.measure(at::randn({4, 3, 8, 8}), objective.encode(prompts), true);
+    };
+    const Measurement with = measure(true);
+    const Measurement without = measure(false);
+    CHECK(at::isfinite(with.scores.at(1)).all().item<bool>());
+    CHECK(with.gradient_norms.at(1).eq(0).all().item<bool>());
+    CHECK(at::equal(with.total, without.total));
+    CHECK(at::equal(with.gradient, without.gradient));
+  });
+}
+
+namespace {
+
+/// Some value of the option that differs from the present one and is allowed.
+OptionValue another_value(const Option& option) {
+  const OptionValue present = option.get();
+  const auto within = [&](double wish) {
+    const auto range = option.bounds.value_or(bounds{});
+    return std::clamp(wish, range.low, range.high);
+  };
+  const auto* number = std::get_if<double>(&present);
+  const auto* integer = std::get_if<std::int64_t>(&present);
+  switch (option.type) {
+    case OptionType::boolean:
+      return present != OptionValue(true);
+    case OptionType::integer:
+      return static_cast<std::int64_t>(within(integer != nullptr ? static_cast<double>(*integer) + 1 : 3));
+    case OptionType::number:
+      return within(number != nullptr ? *number + 0.125 : 0.3);
+    case OptionType::integers:
+      return std::vector<std::int64_t>{5, -7};
+    case OptionType::numbers:
+      return std::vector<double>{within(0.1), within(1e-30), within(2)};
+    case OptionType::strings:
+      return std::vector<std::string>{"", "a \"b\"\n"};
+    default:
+      return option.choices.empty() ? "an \"other\\ pläce" : option.choices.back();
+  }
+}
+
+/// Sets every option to something else, writes the experiment and reads it back.
+template <class Handle, class Place>
+void check_round_trip(const Catalogue<Handle>& catalogue, const Place& place) {
+  for (const auto& [name, entry] : catalogue) {
+    INFO(catalogue.kind() << " " << name);
+    Experiment experiment =
+        parse_experiment("[generator]\nplugin = \"sd-turbo\"\n[[reward]]\nplugin = \"clip-score\"\n",
+                         "contract.toml", registry());
+    AnyOptions options = entry.options();
+    for (Option& option : options.fields()) {
+      INFO(option.key);
+      const OptionValue value = another_value(option);
+      option.set(value);
+      CHECK(option.get() == value);
+    }
+    place(experiment, name, options);
+    const std::string text = write_toml(experiment);
+    INFO(text);
+    CHECK(parse_experiment(text, "contract.toml", registry()) == experiment);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("contract: the options of every component survive the resolved experiment", "[contract]") {
+  check_round_trip(registry().generators, [](Experiment& experiment, const auto& name, const auto& options) {
+    experiment.generator = {name, options};
+  });
+  check_round_trip(registry().rewards, [](Experiment& experiment, const auto& name, const auto& options) {
+    experiment.rewards.at(0) = {name, "another name", 0.25, options};
+  });
+  check_round_trip(registry().optimizers, [](Experiment& experiment, const auto& name, const auto& options) {
+    experiment.optimizer = {name, options};
+  });
+}
