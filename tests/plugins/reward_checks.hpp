@@ -90,29 +90,32 @@ inline at::Tensor test_pixels(std::int64_t count, const Preprocess& spec) {
   return at::randn({count, 3, spec.size, spec.size}, at::TensorOptions(at::kDouble));
 }
 
-/// score i depends on pixels i and prompt i only. `make(context)` builds the reward.
-template <class Make>
-void check_batch(Make make) {
-  const LoggedContext context(at::kDouble);
-  auto reward = make(context);
-  const Prompts prompts = {"a red dog", "", "a photo of an astronaut riding a horse on mars"};
-  const at::Tensor pixels = test_pixels(3, reward.preprocess());
+/// score i depends on pixels i and prompt i only.
+template <class R>
+void check_batch(R& reward, const at::Tensor& pixels, const Prompts& prompts) {
   const at::Tensor scores = reward.score(pixels, reward.encode(prompts));
-  REQUIRE(scores.sizes() == at::IntArrayRef{3});
-  for (int i = 0; i < 3; ++i) {
+  REQUIRE(scores.sizes() == at::IntArrayRef{pixels.size(0)});
+  for (std::int64_t i = 0; i < pixels.size(0); ++i) {
     const at::Tensor alone =
         reward.score(pixels.narrow(0, i, 1), reward.encode({prompts[static_cast<std::size_t>(i)]}));
     CHECK(alone.item<double>() == Approx(scores[i].item<double>()).epsilon(1e-9));
   }
 }
 
-/// The directional derivative in float64 against a central difference.
+/// The same of the reward that `make(context)` builds, in float64 with random pixels and an empty prompt.
 template <class Make>
-void check_gradient(Make make) {
+void check_batch(Make make) {
   const LoggedContext context(at::kDouble);
   auto reward = make(context);
-  at::Tensor pixels = test_pixels(2, reward.preprocess()).requires_grad_(true);
-  const auto features = reward.encode({"a red dog", "a green cat"});
+  check_batch(reward, test_pixels(3, reward.preprocess()),
+              {"a red dog", "", "a photo of an astronaut riding a horse on mars"});
+}
+
+/// The directional derivative in float64 against a central difference.
+template <class R>
+void check_gradient(R& reward, at::Tensor pixels, const Prompts& prompts) {
+  pixels.requires_grad_(true);
+  const auto features = reward.encode(prompts);
   CHECK(reward.score(pixels.detach(), features).requires_grad() == false);  // nothing else wants a gradient
   torch::autograd::backward({reward.score(pixels, features).sum()});
   const at::Tensor direction = at::randn_like(pixels);
@@ -124,6 +127,14 @@ void check_gradient(Make make) {
   const double difference = (at_distance(step) - at_distance(-step)) / (2 * step);
   const double slope = (pixels.grad() * direction).sum().item<double>();
   CHECK(slope == Approx(difference).epsilon(1e-5));
+}
+
+/// The same of the reward that `make(context)` builds, with random pixels.
+template <class Make>
+void check_gradient(Make make) {
+  const LoggedContext context(at::kDouble);
+  auto reward = make(context);
+  check_gradient(reward, test_pixels(2, reward.preprocess()), {"a red dog", "a green cat"});
 }
 
 /// Half precision comes near float64, scores are in the master dtype, and a dry run gives the same shapes.
