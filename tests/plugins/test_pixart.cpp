@@ -83,12 +83,17 @@ TEST_CASE("pixart: what happens between noise and image agrees with diffusers", 
   }
 }
 
-TEST_CASE("pixart: image and gradient of one step agree with diffusers", "[plugins][goldens]") {
+TEST_CASE("pixart: image and gradient of one step agree with diffusers in all memory modes",
+          "[plugins][goldens]") {
   for (const auto& golden : goldens("generators/pixart")) {
-    auto generator = load(golden.folder);
-    const auto result = image_and_gradient(golden, generator);
-    check_absolute("pixart image", result.image, golden["image"], 1e-5);
-    check_relative_norm("pixart grad", result.gradient, golden["grad"], 1e-4);
+    for (const auto memory : {MemoryMode::fast, MemoryMode::balanced, MemoryMode::lean}) {
+      Context context;
+      context.memory = memory;
+      auto generator = load(golden.folder, context);
+      const auto result = image_and_gradient(golden, generator);
+      check_absolute("pixart image", result.image, golden["image"], 1e-5);
+      check_relative_norm("pixart grad", result.gradient, golden["grad"], 1e-4);
+    }
 
     Context in_double;
     in_double.dtype = at::kDouble;
