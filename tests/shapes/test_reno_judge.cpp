@@ -115,6 +115,27 @@ TEST_CASE("reno-judge reads a run's directory") {
   CHECK(json["after"]["mean"]["strict"] == Approx(1));
 }
 
+TEST_CASE("pictures of a run are where its results say that they are") {
+  const TemporaryFolder folder;
+  const auto labelled = true_renders(1, 9);
+  const auto file = folder.path() / "00000" / "samples" / "00004.png";
+  fs::create_directories(file.parent_path());
+  fs::create_directories(folder.path() / "00000" / "initial");
+  reno::write_png(file, labelled.images[0]);
+  reno::write_png(folder.path() / "00000" / "initial" / "00004.png", at::full({3, 64, 64}, .5));
+  const nlohmann::json files = {{"initial_image", "00000/initial/00004.png"},
+                                {"best_image", "00000/samples/00004.png"}};
+  write(folder.path() / "results.jsonl",
+        nlohmann::json{{"prompt", 0}, {"text", text(labelled.descriptions[0])}, {"files", files}}.dump() +
+            "\n");
+  const auto outcome = reno_judge({folder.path(), "--json"});
+  INFO(outcome.errors);
+  REQUIRE(outcome.status == 0);
+  const auto json = nlohmann::json::parse(outcome.output);
+  CHECK(json["before"]["mean"]["correct"] == 0.);
+  CHECK(json["after"]["mean"]["strict"] == 1.);
+}
+
 TEST_CASE("reno-judge says what it cannot do") {
   const TemporaryFolder folder;
   const auto fails = [&](const std::vector<std::string>& arguments, int status, const std::string& message) {

@@ -185,7 +185,9 @@ TEST_CASE("shapes-train explains itself") {
   CHECK(help.status == 0);
   CHECK(help.output.find("generator") != std::string::npos);
   CHECK(shapes_train({}).status == 2);
-  CHECK(shapes_train({"generatr"}).errors == "shapes-train: unknown stage 'generatr'; have: generator\n");
+  CHECK(shapes_train({"generatr"}).errors ==
+        "shapes-train: unknown stage 'generatr'; have: generator, clip, pickscore, hpsv2, imagereward, "
+        "aesthetic\n");
   CHECK(shapes_train({"generator", "--scale", "0"}).errors ==
         "shapes-train: --scale 0 is not between 0.0001 and 1000\n");
 }

@@ -65,16 +65,25 @@ inline void add_samples(const std::filesystem::path& folder, std::vector<Labelle
     if (file.extension() == ".png") images.push_back({"samples", file, *wanted});
 }
 
+/// Where a line of results.jsonl says that a picture is; without that, where single prompts and lists have
+/// it.
+inline std::filesystem::path picture_file(const std::filesystem::path& root, const nlohmann::json& line,
+                                          const char* key, const char* usual) {
+  if (const auto files = line.find("files"); files != line.end() && files->is_object())
+    if (const auto file = files->find(key); file != files->end() && file->is_string())
+      return root / file->get<std::string>();
+  const auto numbered = root / fmt::format("{:05}", line["prompt"].get<std::int64_t>());
+  return (std::filesystem::is_directory(numbered) ? numbered : root) / usual;
+}
+
 inline void add_run(const std::filesystem::path& root, std::vector<LabelledImage>& images) {
   read_lines(root / "results.jsonl", [&](const nlohmann::json& object, const std::string& where) {
     if (!object.contains("prompt") || !object["prompt"].is_number_integer() || !object.contains("text") ||
         !object["text"].is_string())
       throw LoadError(fmt::format("{}: lacks the prompt's number or text", where));
     const auto wanted = from_prompt(object["text"], where);
-    const auto numbered = root / fmt::format("{:05}", object["prompt"].get<std::int64_t>());
-    const auto folder = std::filesystem::is_directory(numbered) ? numbered : root;
-    images.push_back({"before", folder / "init_image.png", wanted});
-    images.push_back({"after", folder / "best_image.png", wanted});
+    images.push_back({"before", picture_file(root, object, "initial_image", "init_image.png"), wanted});
+    images.push_back({"after", picture_file(root, object, "best_image", "best_image.png"), wanted});
   });
 }
 

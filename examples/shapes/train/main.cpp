@@ -1,4 +1,4 @@
-// shapes-train: makes the generator of the coloured-shapes world from nothing.
+// shapes-train: makes the generator and the rewards of the coloured-shapes world from nothing.
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 
@@ -28,7 +28,15 @@ struct Stage {
 /// In the order in which --all trains them.
 constexpr std::array stages = {
     Stage{"generator", "noise and prompt to picture, taught by a rule; Stable Diffusion's layout",
-          train_generator}};
+          train_generator},
+    Stage{"clip", "how well a picture fits a prompt; the reward clip-score, which the others build on",
+          train_clip},
+    Stage{"pickscore", "the same by comparisons of pictures; the reward pickscore", train_pickscore},
+    Stage{"hpsv2", "the same with an eye for quality; the reward hpsv2", train_hpsv2},
+    Stage{"imagereward", "reads the prompt while it looks at the picture; the reward imagereward",
+          train_imagereward},
+    Stage{"aesthetic", "how crisp, centred and rich in contrast a picture is; the reward aesthetic",
+          train_aesthetic}};
 
 po::options_description visible_options() {
   po::options_description options("Options", 100);

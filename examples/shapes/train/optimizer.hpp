@@ -40,7 +40,7 @@ struct OptimizerSettings {
   double weight_decay = .01;  ///< of what has two or more dimensions
   double muon_lr = .02;
   double muon_momentum = .95;
-  double clip = 1;                                       ///< largest 2-norm of all gradients together
+  double clip = 1;  ///< largest 2-norm of AdamW's gradients together; Muon's steps have a size of their own
   double average = .995;                                 ///< decay of the moving average, reached gradually
   std::function<bool(const std::string&)> by_muon = {};  ///< which matrices Muon takes; none if not set
 };

@@ -24,6 +24,21 @@ struct StageOptions {
   }
 };
 
+/// What later rewards start from. Throws ConfigurationError if the stage clip has not been trained.
+inline std::filesystem::path clip_checkpoint(const StageOptions& options, const std::string& stage) {
+  const auto file = options.files("rewards/clip").checkpoint;
+  if (!std::filesystem::exists(file))
+    throw ConfigurationError(
+        fmt::format("{} builds on the stage clip, whose checkpoint {} is missing: train clip first", stage,
+                    file.string()));
+  return file;
+}
+
 void train_generator(const StageOptions& options);
+void train_clip(const StageOptions& options);
+void train_pickscore(const StageOptions& options);
+void train_hpsv2(const StageOptions& options);
+void train_aesthetic(const StageOptions& options);
+void train_imagereward(const StageOptions& options);
 
 }  // namespace reno::shapes
