@@ -53,13 +53,12 @@ class FluxSchnell {
     return model_.sample(one_step_, conditioning.one_step, conditioning.embeds.text, noise);
   }
 
-  /// The same model in several steps. Throws ConfigurationError for guidance, which it was distilled without.
+  /// The same model in several steps. Guidance, which it was distilled without, is ignored with a warning.
   at::Tensor refine(const at::Tensor& noise, const Conditioning& conditioning, std::int64_t steps,
                     double guidance) const {
     const c10::NoGradGuard no_grad;
-    if (guidance > 1)
-      throw ConfigurationError(
-          fmt::format("flux-schnell has no guidance, got {}; leave it at 1 or less", guidance));
+    if (guidance > 1 && model_.log)
+      model_.log->warn("flux-schnell has no guidance: the scale {} is ignored", guidance);
     const auto run = model_.scheduler.set_timesteps(steps);
     return model_.sample(run, model_.modulate(run, conditioning.embeds), conditioning.embeds.text, noise);
   }
