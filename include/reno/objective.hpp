@@ -63,9 +63,15 @@ class Objective {
         rewards_(std::move(rewards)),
         regularization_(regularization),
         clock_(std::move(clock)) {
-    for (const auto& [name, weight, reward] : rewards_) {
-      if (weight != 0.0 && !reward.differentiable()) black_box_ = name;
-    }
+    find_black_box();
+  }
+
+  /// Another objective of the same models. weights: one per reward.
+  void reweigh(const std::vector<double>& weights, double regularization) {
+    for (std::size_t k = 0; k < rewards_.size(); ++k) rewards_[k].weight = weights.at(k);
+    regularization_ = regularization;
+    find_black_box();
+  }
   }
 
   const AnyGenerator& generator() const { return generator_; }
@@ -114,6 +120,13 @@ class Objective {
   }
 
  private:
+  void find_black_box() {
+    black_box_.reset();
+    for (const auto& [name, weight, reward] : rewards_) {
+      if (weight != 0.0 && !reward.differentiable()) black_box_ = name;
+    }
+  }
+
   /// Vector-Jacobian product: d<output, cotangent> / d input; frees the graph of `output`.
   static at::Tensor product(const at::Tensor& output, const at::Tensor& input, const at::Tensor& cotangent) {
     return torch::autograd::grad({output}, {input}, {cotangent}, /*retain_graph=*/false)[0];

@@ -18,6 +18,17 @@ TEST_CASE("A wrong command line ends with status 2 and one sentence", "[cli]") {
       {{"--describe"}, "--describe needs a value: --describe NAME"},
       {{"--list=yes"}, "--list takes no value"},
       {{"a.toml", "--output", "b", "-o", "c"}, "--output is given more than once"},
+      {{"a.toml", "--resume", "--overwrite"}, "--resume and --overwrite exclude each other"},
+      {{"a.toml", "--shard", "0/2", "--overwrite"},
+       "--overwrite and --shard exclude each other: the other shards' work is there"},
+      {{"a.toml", "--shard", "2/2"}, "--shard 2/2: expected I/N, such as 0/4 to 3/4"},
+      {{"a.toml", "--shard", "0/1000"},
+       "--shard 0/1000: expected I/N, such as 0/4 to 3/4, where no number is above 500"},
+      {{"a.toml", "-j", "2", "--shard", "0/2"}, "--jobs, --shard and --launcher exclude each other"},
+      {{"a.toml", "--jobs", "0"}, "--jobs 0: expected a number of processes"},
+      {{"a.toml", "--launcher", "pbs"}, "unknown launcher 'pbs'; have: slurm"},
+      {{"--status", "no/such"},
+       "no/such: holds neither a run nor a sweep (there is no experiment.toml in it)"},
       {{"a.toml", "-qv"}, "--quiet and --verbose exclude each other"},
   }));
   CAPTURE(arguments);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <boost/program_options.hpp>
+#include <charconv>
 #include <sstream>
 
 #include "reno/did_you_mean.hpp"
@@ -25,6 +26,10 @@ po::options_description visible_options() {
       ("dry-run", "check everything without computing: file, plugins, weights, shapes")
       ("resume", "continue the run in the output directory, or begin it; FILE may be that directory")
       ("overwrite", "replace the results that the output directory holds")
+      ("jobs,j", text("N"), "share the work among N processes on this machine, one GPU each where there are several")
+      ("shard", text("I/N"), "do part I of N, from 0/N to (N-1)/N; the last to finish merges")
+      ("launcher", text("slurm"), "submit the work as an array job, as [launcher] says")
+      ("status", text("DIR"), "show how far the run or sweep in DIR is")
       ("quiet,q", "print errors only")
       ("verbose,v", "print more")
       ("list", "list generators, rewards and optimizers, and plugins that were refused")
@@ -78,6 +83,47 @@ po::variables_map parse(const std::vector<std::string>& arguments) {
   return values;
 }
 
+std::int64_t number(const std::string& text, const std::string& usage) {
+  constexpr std::int64_t most = 500;
+  std::int64_t value = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || stop != end || value < 0 || value > most)
+    throw ConfigurationError(fmt::format("{}, where no number is above {}", usage, most));
+  return value;
+}
+
+Shard parse_shard(const std::string& text) {
+  const std::string usage = fmt::format("--shard {}: expected I/N, such as 0/4 to 3/4", text);
+  const auto slash = text.find('/');
+  if (slash == std::string::npos) throw ConfigurationError(usage);
+  const Shard shard{number(text.substr(0, slash), usage), number(text.substr(slash + 1), usage)};
+  if (shard.index >= shard.count) throw ConfigurationError(usage);
+  return shard;
+}
+
+/// How the work is shared out; at most one of the ways.
+void read_sharing(CommandLine& line, const po::variables_map& values) {
+  std::vector<std::string> ways;
+  for (const char* way : {"jobs", "shard", "launcher"}) {
+    if (values.count(way) != 0) ways.push_back(values[way].as<std::string>());
+  }
+  if (ways.size() > 1) throw ConfigurationError("--jobs, --shard and --launcher exclude each other");
+  if (values.count("jobs") != 0) {
+    const std::string usage = fmt::format("--jobs {}: expected a number of processes", ways[0]);
+    line.jobs = number(ways[0], usage);
+    if (line.jobs < 1) throw ConfigurationError(usage);
+  }
+  if (values.count("shard") != 0) line.shard = parse_shard(ways[0]);
+  if (values.count("launcher") != 0) {
+    line.launcher = ways[0];
+    if (line.launcher != "slurm")
+      throw ConfigurationError(fmt::format("unknown launcher '{}'; have: slurm", line.launcher));
+  }
+  if (line.overwrite && !line.shard.whole())
+    throw ConfigurationError("--overwrite and --shard exclude each other: the other shards' work is there");
+}
+
 }  // namespace
 
 CommandLine parse_command_line(const std::vector<std::string>& arguments) {
@@ -97,16 +143,16 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments) {
   line.verbose = values.count("verbose") != 0;
   if (line.quiet && line.verbose) throw ConfigurationError("--quiet and --verbose exclude each other");
   if (line.resume && line.overwrite) throw ConfigurationError("--resume and --overwrite exclude each other");
+  read_sharing(line, values);
 
-  const std::pair<const char*, Action> actions[] = {{"help", Action::help},
-                                                    {"version", Action::version},
-                                                    {"list", Action::list},
-                                                    {"describe", Action::describe},
-                                                    {"reference", Action::reference}};
+  const std::pair<const char*, Action> actions[] = {
+      {"help", Action::help},         {"version", Action::version},     {"list", Action::list},
+      {"describe", Action::describe}, {"reference", Action::reference}, {"status", Action::status}};
   for (const auto& [name, action] : actions) {
     if (values.count(name) == 0) continue;
     line.action = action;
     if (action == Action::describe) line.described = values["describe"].as<std::string>();
+    if (action == Action::status) line.watched = values["status"].as<std::string>();
     return line;
   }
   const std::vector<std::string> files = list("experiment");
@@ -134,6 +180,9 @@ std::string help_text() {
          "are\n"
          "                                                    not repeated\n"
          "  reno-run outputs/quickstart --resume              the same, from the directory alone\n"
+         "  reno-run sweep.toml --jobs 4                      a file with [sweep] is many runs; in 4 "
+         "processes\n"
+         "  reno-run --status outputs/sweep                   how far it is\n"
          "  reno-run --list                                   what generators, rewards, optimizers there "
          "are\n"
          "  reno-run --describe hpsv2                         the options of one of them\n"
@@ -153,7 +202,7 @@ std::string help_text() {
          "\n"
          "SIGINT, SIGTERM and SIGUSR1 finish the iteration, save, and end the run. Whatever ended it, also\n"
          "SIGKILL or a full disk, --resume goes on and comes to the same noise, bit for bit. The experiment\n"
-         "must be the same; run.output, run.device and run.checkpoint_seconds may differ.\n";
+         "must be the same; run.output, run.device, run.checkpoint_seconds and [launcher] may differ.\n";
   return text.str();
 }
 

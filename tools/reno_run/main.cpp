@@ -14,10 +14,15 @@
 #include "reno/experiment/toml.hpp"
 #include "reno/optimizers/builtin.hpp"
 #include "reno/plugin_loader.hpp"
+#include "reno/report/write_report.hpp"
 #include "reno/run/device.hpp"
 #include "reno/run/dry_run.hpp"
 #include "reno/run/run.hpp"
 #include "reno/run/signals.hpp"
+#include "reno/run/sweep_run.hpp"
+#include "report_page.hpp"
+#include "sharing.hpp"
+#include "status.hpp"
 #include "summary.hpp"
 
 namespace {
@@ -79,35 +84,87 @@ Experiment read(const CommandLine& line, const Registry& registry, const std::ve
   }
 }
 
-void dry_run(const Experiment& experiment, const Registry& registry, const Context& context) {
+std::string counted(std::int64_t count, const char* what) {
+  return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
+}
+
+/// Checks every cell, and rehearses the first: the others have the same models, or say what they lack when
+/// their turn comes.
+void list_cells(const Experiment& experiment, const Registry& registry, const CommandLine& line) {
+  const SweepPlan plan(experiment);
+  fmt::print("# {}\n", counted(plan.size(), "cell"));
+  for (std::int64_t i = 0; i < plan.size(); ++i) {
+    const Cell cell = plan.cell(i);
+    cell_experiment(cell, source_of(line), experiment.run.output, registry);
+    fmt::print("#   {}  {}\n", cell.folder().string(), cell.name);
+  }
+}
+
+void dry_run(const Experiment& experiment, const Registry& registry, const Context& context,
+             const CommandLine& line) {
   const auto prompts = count_prompts(experiment);
   const MemoryEstimate estimate = rehearse(experiment, registry, context);
   const auto images = prompts * experiment.run.images_per_prompt();
-  fmt::print(
-      "{}\n# {} prompt{}, {} image{}, on {}\n# expected memory for tensors: {} at the peak, {} of it "
-      "weights\n",
-      write_toml(experiment), prompts, prompts == 1 ? "" : "s", images, images == 1 ? "" : "s",
-      context.device.str(), format_bytes(estimate.peak), format_bytes(estimate.weights));
+  fmt::print("{}\n# {}, {}, on {}\n# expected memory for tensors: {} at the peak, {} of it weights\n",
+             write_toml(experiment), counted(prompts, "prompt"), counted(images, "image"),
+             context.device.str(), format_bytes(estimate.peak), format_bytes(estimate.weights));
+  if (experiment.sweep) list_cells(experiment, registry, line);
 }
 
-void run(const Experiment& experiment, const Registry& registry, const Context& context,
-         const CommandLine& line) {
-  catch_stop_signals();
+RunSettings settings_of(const CommandLine& line) {
   RunSettings settings;
-  settings.existing = line.overwrite ? Existing::overwrite
-                      : line.resume  ? Existing::resume
-                                     : Existing::refuse;
+  settings.existing = existing_of(line);
+  settings.shard = line.shard;
   settings.quiet = line.quiet;
   settings.should_stop = [] { return stop_requested() != 0; };
+  return settings;
+}
+
+void print_waiting(const Shard& shard) {
+  fmt::print("  shard {}/{} is done; the last shard to finish puts the results together\n", shard.index,
+             shard.count);
+}
+
+void run_single(const Experiment& experiment, const Registry& registry, const Context& context,
+                const CommandLine& line) {
+  RunSettings settings = settings_of(line);
+  StatusFile status(experiment.run.output / line.shard.folder() / "progress.json");
+  settings.on_progress = [&](double done, double all) { status.update(done, all); };
   Run job(experiment, registry, context, settings);
-  const RunSummary summary = job.execute();
-  if (!line.quiet) print_summary(summary);
+  try {
+    const RunSummary summary = job.execute();
+    status.write("ended");
+    if (line.quiet) return;
+    summary.results.is_null() ? print_waiting(line.shard) : print_summary(summary);
+  } catch (const Interrupted&) {
+    status.write("stopped");
+    throw;
+  }
+}
+
+void run_sweep(const Experiment& experiment, const Registry& registry, const Context& context,
+               const CommandLine& line) {
+  SweepRun sweep(experiment, source_of(line), registry, context.device, context.log, settings_of(line));
+  const SweepSummary summary = sweep.execute();
+  const auto& output = summary.output;
+  if (summary.complete) report::write_report(output, output / "report.html", report_page());
+  if (!summary.failed.empty()) {
+    throw RunError(
+        fmt::format("{} of {} failed, and error.txt in their folders says why; --resume tries them "
+                    "again: {}",
+                    summary.failed.size(), counted(summary.cells, "cell"), fmt::join(summary.failed, "; ")));
+  }
+  if (line.quiet) return;
+  summary.complete ? print_sweep(output, summary.cells) : print_waiting(line.shard);
 }
 
 void perform(const CommandLine& line) {
   switch (line.action) {
     case Action::help:
       fmt::print("{}", help_text());
+      return;
+    case Action::status:
+      fmt::print("{}", status_text(line.watched));
       return;
     case Action::version:
       fmt::print("reno-run {} ({})\n", version, build_fingerprint);
@@ -131,13 +188,18 @@ void perform(const CommandLine& line) {
     default:
       break;
   }
+  if (!line.dry_run) catch_stop_signals();
   const Experiment experiment = read(line, registry, plugins);
   const Context context = make_context(experiment, resolve_device(experiment.run.device), make_log(line));
-  line.dry_run ? dry_run(experiment, registry, context) : run(experiment, registry, context, line);
+  if (line.dry_run) return dry_run(experiment, registry, context, line);
+  if (!line.launcher.empty()) return launch(experiment, registry, line);
+  if (line.jobs > 1) return run_jobs(experiment, registry, context.device, line);
+  experiment.sweep ? run_sweep(experiment, registry, context, line)
+                   : run_single(experiment, registry, context, line);
 }
 
 /// One line for each line of the message, and the exit status.
-int report(const std::string& message, ExitCode code) {
+int fail(const std::string& message, ExitCode code) {
   std::istringstream lines(message);
   for (std::string text; std::getline(lines, text);) fmt::print(stderr, "reno-run: {}\n", text);
   return static_cast<int>(code);
@@ -150,16 +212,16 @@ int main(int argc, char** argv) {
     perform(parse_command_line({argv + 1, argv + argc}));
     return static_cast<int>(ExitCode::done);
   } catch (const Error& error) {
-    return report(error.what(), error.code());
+    return fail(error.what(), error.code());
   } catch (const c10::OutOfMemoryError& error) {
-    return report(std::string("the device is out of memory (") + error.what_without_backtrace() +
-                      "); a smaller run.batch, run.memory = \"lean\" or run.dtype = \"bfloat16\" needs less",
-                  ExitCode::run);
+    return fail(std::string("the device is out of memory (") + error.what_without_backtrace() +
+                    "); a smaller run.batch, run.memory = \"lean\" or run.dtype = \"bfloat16\" needs less",
+                ExitCode::run);
   } catch (const c10::Error& error) {
-    return report(error.what_without_backtrace(), ExitCode::run);
+    return fail(error.what_without_backtrace(), ExitCode::run);
   } catch (const std::bad_alloc&) {
-    return report("out of memory; a smaller run.batch or run.memory = \"lean\" needs less", ExitCode::run);
+    return fail("out of memory; a smaller run.batch or run.memory = \"lean\" needs less", ExitCode::run);
   } catch (const std::exception& error) {
-    return report(error.what(), ExitCode::run);
+    return fail(error.what(), ExitCode::run);
   }
 }

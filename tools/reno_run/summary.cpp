@@ -66,4 +66,10 @@ void print_summary(const RunSummary& summary) {
              (output / "comparison.png").string(), (output / "report.html").string());
 }
 
+void print_sweep(const std::filesystem::path& output, std::int64_t cells) {
+  fmt::print("  {}\n  table:  {}  numbers: {}\n  report: {}\n",
+             fmt::format("{} cell{}", cells, cells == 1 ? "" : "s"), (output / "sweep.md").string(),
+             (output / "sweep.csv").string(), (output / "report.html").string());
+}
+
 }  // namespace reno

@@ -9,4 +9,7 @@ namespace reno {
 /// colours.
 void print_summary(const RunSummary& summary);
 
+/// Where a sweep has left its results.
+void print_sweep(const std::filesystem::path& output, std::int64_t cells);
+
 }  // namespace reno

@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "reno/context.hpp"
+#include "reno/experiment/launcher_options.hpp"
+#include "reno/experiment/sweep_options.hpp"
 #include "reno/options.hpp"
 #include "reno/registry.hpp"
 
@@ -166,6 +168,8 @@ struct Experiment {
   Component optimizer{.plugin = "sgd", .options = {}};
   RegularizationOptions regularization;
   NoiseOptions noise;
+  std::optional<SweepOptions> sweep;
+  std::optional<LauncherOptions> launcher;
   std::filesystem::path file;  ///< that was read; empty when it was not a file
 
   /// The sections, in the order in which they are written. A plain section is a struct with `describe`; a
@@ -177,6 +181,12 @@ struct Experiment {
     section("optimizer", optimizer, "How the noise is moved.", &Registry::optimizers);
     section("regularization", regularization, "Keeps the noise probable.");
     section("noise", noise, "Where the noise begins.");
+    section("sweep", sweep,
+            "With this section the file describes many runs, the cells of a table: the section's objectives, "
+            "each "
+            "with each combination of the values in `[sweep.grid]` (keys as after `--set`, such as "
+            "`\"optimizer.lr\" = [1.0, 5.0]`) and each seed.");
+    section("launcher", launcher, "What `--launcher slurm` asks the cluster for.");
   }
 
   /// Where relative paths of weights and other inputs are looked up, in order: the experiment file's folder,
@@ -188,7 +198,8 @@ struct Experiment {
   /// Says the same, wherever it was read from.
   friend bool operator==(const Experiment& a, const Experiment& b) {
     return a.run == b.run && a.generator == b.generator && a.rewards == b.rewards &&
-           a.optimizer == b.optimizer && a.regularization == b.regularization && a.noise == b.noise;
+           a.optimizer == b.optimizer && a.regularization == b.regularization && a.noise == b.noise &&
+           a.sweep == b.sweep && a.launcher == b.launcher;
   }
 };
 

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -88,6 +89,12 @@ class PageCollector {
   template <class Section>
   void operator()(const std::string& name, Section& section, const std::string& help) {
     pages_.push_back({"section", name, help, "", option_rows(describe(section))});
+  }
+
+  template <class Section>
+  void operator()(const std::string& name, std::optional<Section>&, const std::string& help) {
+    Section section;
+    (*this)(name, section, help);
   }
 
   template <class Handle>

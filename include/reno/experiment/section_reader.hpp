@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <iterator>
+#include <optional>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -28,6 +30,25 @@ class SectionReader {
     names_.push_back(name);
     for (const Option& option : options) keys_.emplace_back(option.key, name);
     if (const toml::table* table = find(name)) OptionBinder(name, problems_).bind(*table, options);
+  }
+
+  /// A section that may be left out; it may hold a table `grid` of any keys.
+  template <class Section>
+  void operator()(const std::string& name, std::optional<Section>& section, const std::string& help) {
+    if (!root_.contains(name)) return names_.push_back(name);
+    section.emplace();
+    if constexpr (requires { section->grid; }) {
+      if (const toml::table* table = find(name)) {
+        toml::table plain = *table;
+        plain.erase("grid");
+        auto options = describe(*section);
+        OptionBinder(name, problems_).bind(plain, options);
+        if (const toml::node* grid = table->get("grid")) read_grid(name + ".grid", "", *grid, section->grid);
+      }
+      names_.push_back(name);
+    } else {
+      (*this)(name, *section, help);
+    }
   }
 
   /// A section that names a plugin and holds its options. Without the section, the plugin that `component`
@@ -77,6 +98,36 @@ class SectionReader {
   const std::vector<const toml::table*>& reward_tables() const { return reward_tables_; }
 
  private:
+  /// Keys of keys, as in `optimizer.lr = [1.0]`, are one key with a dot.
+  void read_grid(const std::string& section, const std::string& prefix, const toml::node& node,
+                 std::vector<std::pair<std::string, std::vector<std::string>>>& grid) {
+    if (!node.is_table()) {
+      return problems_.add(node.source(),
+                           fmt::format("{} is {}, expected an array of values", section, node_kind(node)));
+    }
+    for (const auto& [name, value] : *node.as_table()) {
+      const std::string key = prefix + std::string(name.str());
+      const toml::array* values = value.as_array();
+      if (value.is_table()) {
+        read_grid(fmt::format("{}.{}", section, name.str()), key + ".", value, grid);
+      } else if (values == nullptr || values->empty()) {
+        problems_.add(value.source(), fmt::format("{}.{} is {}, expected an array of values", section,
+                                                  name.str(), values ? "empty" : node_kind(value)));
+      } else {
+        auto& texts = grid.emplace_back(key, std::vector<std::string>{}).second;
+        for (const toml::node& item : *values) texts.push_back(value_text(item));
+      }
+    }
+  }
+
+  static std::string value_text(const toml::node& node) {
+    if (node.is_floating_point()) return toml_text(*node.value<double>());
+    if (node.is_string()) return toml_text(*node.value<std::string>());
+    std::ostringstream stream;
+    node.visit([&](const auto& value) { stream << value; });
+    return stream.str();
+  }
+
   const toml::table* find(const std::string& name) {
     const toml::node* node = root_.get(name);
     if (node != nullptr && !node->is_table()) {

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -27,6 +28,18 @@ class SectionWriter {
   void operator()(const std::string& name, std::vector<RewardTerm>& terms, const std::string& /*help*/,
                   Catalogue) {
     for (RewardTerm& term : terms) write("[[" + name + "]]", term);
+  }
+
+  template <class Section>
+  void operator()(const std::string& name, std::optional<Section>& section, const std::string& /*help*/) {
+    if (!section) return;
+    write("[" + name + "]", *section);
+    if constexpr (requires { section->grid; }) {
+      if (section->grid.empty()) return;
+      text_ += fmt::format("\n[{}.grid]\n", name);
+      for (const auto& [key, values] : section->grid)
+        text_ += fmt::format("{} = [{}]\n", toml_text(key), fmt::join(values, ", "));
+    }
   }
 
   std::string take() && { return std::move(text_); }

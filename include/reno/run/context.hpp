@@ -45,8 +45,16 @@ Handle create_component(const Catalogue<Handle>& catalogue, const std::string& p
   }
 }
 
-/// Loads generator and rewards. Throws ConfigurationError when a weighted reward has no gradient and the mode
-/// needs one.
+/// Throws ConfigurationError when a weighted reward has no gradient and the mode needs one.
+inline void require_gradient(const Experiment& experiment, const Objective& objective) {
+  if (experiment.run.mode == Mode::optimize && objective.black_box()) {
+    throw ConfigurationError(fmt::format(
+        "reward '{}' has no gradient: give it weight = 0 to monitor it, or use run.mode = \"best-of-n\"",
+        *objective.black_box()));
+  }
+}
+
+/// Loads generator and rewards; see require_gradient for what it throws besides.
 inline Objective load_objective(const Experiment& experiment, const Registry& registry,
                                 const Context& context) {
   auto generator = create_component(registry.generators, experiment.generator.plugin,
@@ -58,11 +66,7 @@ inline Objective load_objective(const Experiment& experiment, const Registry& re
   }
   Objective objective(std::move(generator), std::move(rewards), experiment.regularization.weight,
                       context.clock);
-  if (experiment.run.mode == Mode::optimize && objective.black_box()) {
-    throw ConfigurationError(fmt::format(
-        "reward '{}' has no gradient: give it weight = 0 to monitor it, or use run.mode = \"best-of-n\"",
-        *objective.black_box()));
-  }
+  require_gradient(experiment, objective);
   return objective;
 }
 

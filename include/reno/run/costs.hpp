@@ -66,9 +66,9 @@ namespace detail {
 
 /// Does the work and adds the seconds that it took.
 template <class Work>
-auto timed(double& seconds, const Work& work) {
+decltype(auto) timed(double& seconds, const Work& work) {
   const auto started = std::chrono::steady_clock::now();
-  auto result = work();
+  decltype(auto) result = work();
   seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   return result;
 }

@@ -10,6 +10,7 @@
 #include <array>
 #include <cerrno>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -37,6 +38,15 @@ class DirectoryLock {
                       directory.string(), owner.empty() ? "unknown process" : owner));
     }
     write_owner();
+  }
+
+  /// Nothing when another process holds it.
+  static std::unique_ptr<DirectoryLock> try_lock(const std::filesystem::path& directory) {
+    try {
+      return std::make_unique<DirectoryLock>(directory);
+    } catch (const ConfigurationError&) {
+      return nullptr;
+    }
   }
 
   DirectoryLock(const DirectoryLock&) = delete;

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -26,14 +27,16 @@ inline std::string format_duration(double seconds) {
 /// when that is a terminal.
 class Progress {
  public:
-  /// done: batches of an earlier process, which are not waited for.
+  /// done: batches of an earlier process, which are not waited for. listener: is told how many batches are
+  /// done, with a fraction, and of how many; may be empty.
   Progress(std::int64_t batches, std::int64_t done, std::int64_t iterations,
-           std::shared_ptr<spdlog::logger> log, bool quiet)
+           std::shared_ptr<spdlog::logger> log, bool quiet, std::function<void(double, double)> listener)
       : batches_(batches),
         done_(done),
         iterations_(iterations),
         log_(std::move(log)),
         quiet_(quiet),
+        listener_(std::move(listener)),
         terminal_(!quiet && ::isatty(STDERR_FILENO) == 1) {}
 
   ~Progress() { clear(); }
@@ -42,6 +45,7 @@ class Progress {
   void update(std::int64_t image, std::int64_t images, std::int64_t iteration, double total, double best) {
     const double all = static_cast<double>(batches_ * iterations_);
     const double done = static_cast<double>(done_ * iterations_ + iteration + 1);
+    if (listener_) listener_(done / static_cast<double>(iterations_), static_cast<double>(batches_));
     const double seconds = seconds_since(started_) / static_cast<double>(++worked_);
     const std::string eta = format_duration(seconds * (all - done));
     const std::string where = images == 1 ? "" : fmt::format("image {}/{}  ", image + 1, images);
@@ -87,6 +91,7 @@ class Progress {
   std::int64_t worked_ = 0;  ///< iterations of this process
   std::shared_ptr<spdlog::logger> log_;
   bool quiet_;
+  std::function<void(double, double)> listener_;
   bool terminal_;
   Clock::time_point started_ = Clock::now();
   Clock::time_point last_line_ = Clock::now();

@@ -10,14 +10,14 @@
 #include <utility>
 #include <vector>
 
-#include "reno/experiment/inputs.hpp"
-#include "reno/experiment/write_toml.hpp"
-#include "reno/io/safetensors.hpp"
+#include "reno/run/batch_work.hpp"
 #include "reno/run/conclude.hpp"
 #include "reno/run/context.hpp"
 #include "reno/run/costs.hpp"
+#include "reno/run/initial_noise.hpp"
 #include "reno/run/memory.hpp"
-#include "reno/run/noise.hpp"
+#include "reno/run/merge.hpp"
+#include "reno/run/models.hpp"
 #include "reno/run/progress.hpp"
 #include "reno/run/record.hpp"
 #include "reno/run/resume_point.hpp"
@@ -32,11 +32,13 @@ struct RunSettings {
   Shard shard;                           ///< the part that this process does
   bool quiet = false;                    ///< no progress
   std::function<bool()> should_stop = [] { return false; };
+  std::function<void(double, double)> on_progress;              ///< batches done and in all; may be empty
+  std::shared_ptr<Models> models = std::make_shared<Models>();  ///< share it to load models once
 };
 
 /// What a finished run tells its caller.
 struct RunSummary {
-  nlohmann::ordered_json results;  ///< what stands in results.json
+  nlohmann::ordered_json results;  ///< what stands in results.json; null while other shards have work to do
   std::filesystem::path output;
 };
 
@@ -49,25 +51,25 @@ class Run {
         context_(std::move(context)),
         settings_(std::move(settings)),
         image_count_(count_prompts(experiment) * experiment.run.images_per_prompt()),
-        fixed_noise_(read_fixed_noise()),
+        initial_noise_(experiment, context_.search_paths),
         directory_(experiment.run.output, settings_.existing, settings_.shard),
         point_(find_resume_point()),
         record_(directory_, experiment, reward_names(experiment)),
-        objective_(detail::timed(point_.costs.load_seconds,
-                                 [&] { return load_objective(experiment, registry, context_); })) {
+        objective_(detail::timed(point_.costs.load_seconds, [&]() -> Objective& {
+          return settings_.models->get(experiment, registry, context_);
+        })) {
     record_.go_back_to(point_);
-    const auto file = directory_.file("experiment.toml");
-    if (!std::filesystem::exists(file))
-      write_file_atomically(file, write_toml(with_absolute_inputs(experiment_)));
+    begin_directory(directory_.root(), experiment_, registry_);
   }
 
   /// Throws Interrupted after saving when `should_stop` says so, and whatever the components throw, after
   /// saving what there is.
   RunSummary execute() {
-    const std::int64_t batches = (image_count_ + experiment_.run.batch - 1) / experiment_.run.batch;
     const Shard& shard = settings_.shard;
+    const MergePlan plan{directory_.root(), shard, image_count_, experiment_.run.batch, iterations()};
+    const std::int64_t batches = plan.batches();
     Progress progress(shard.share(batches), shard.share(point_.batch), iterations(), context_.log,
-                      settings_.quiet);
+                      settings_.quiet, settings_.on_progress);
     BatchReader reader(experiment_);
     bool stopped = false;
     for (auto batch = reader.next(); !batch.samples.empty() && !stopped; batch = reader.next()) {
@@ -77,7 +79,9 @@ class Run {
     progress.clear();
     point_.costs.peak_bytes = std::max(point_.costs.peak_bytes, peak_memory(context_.device));
     if (!stopped) save_point(batches, /*finished=*/true);
-    auto results = conclude(directory_.root(), experiment_, !stopped, point_.costs, context_.device.str());
+    auto results = shard.whole() ? conclude(directory_.root(), experiment_, !stopped, point_.costs,
+                                            context_.device.str())
+                                 : conclude_shards(plan, experiment_, context_.device.str());
     if (stopped) {
       throw Interrupted(fmt::format("interrupted; what was done so far is in {}, --resume continues it",
                                     directory_.root().string()));
@@ -90,17 +94,6 @@ class Run {
     return experiment_.run.mode == Mode::no_optim ? 1 : experiment_.run.iterations;
   }
 
-  /// `noise.init`, undefined when it is not set. Its shape is checked against the generator's once that is
-  /// loaded.
-  at::Tensor read_fixed_noise() const {
-    if (!experiment_.noise.init) return {};
-    const auto file = find_input(*experiment_.noise.init, context_.search_paths, "noise.init");
-    const auto source = open_safetensors(file);
-    if (source->find("noise") == nullptr)
-      throw LoadError(fmt::format("{}: there is no tensor \"noise\"", file.string()));
-    return source->read("noise").to(at::kFloat);
-  }
-
   /// Where an earlier process stopped, or the beginning.
   ResumePoint find_resume_point() const {
     if (!std::filesystem::exists(directory_.root() / "experiment.toml")) return {};
@@ -108,67 +101,30 @@ class Run {
     return read_resume_point(directory_.own_file("resume.safetensors")).value_or(ResumePoint{});
   }
 
-  /// Noise of one image to begin with, (1, ...) float32 on the CPU.
-  at::Tensor initial_noise(NoiseSource& source) const {
-    const at::Tensor drawn = source.draw();
-    if (!fixed_noise_.defined()) return drawn;
-    const bool batched = fixed_noise_.dim() == drawn.dim();
-    const at::Tensor noise = batched ? fixed_noise_ : fixed_noise_.unsqueeze(0);
-    if (noise.sizes() != drawn.sizes()) {
-      throw ConfigurationError(fmt::format("noise.init has shape [{}], but the generator needs [{}]",
-                                           fmt::join(fixed_noise_.sizes(), ", "),
-                                           fmt::join(drawn.sizes(), ", ")));
-    }
-    return noise.clone();
-  }
-
-  /// All that moves while a batch is worked on.
-  struct Work {
-    Batch batch;
-    std::vector<NoiseSource> sources;
-    std::optional<AnyOptimizer> optimizer;  ///< none where noise is drawn afresh
-    at::Tensor noise;
-    std::vector<ImageResult> results;
-    std::int64_t iteration = 0;
-  };
-
   at::Tensor to_run(const std::vector<at::Tensor>& parts) const {
     return at::cat(parts).to(context_.device, context_.master_dtype());
   }
 
-  Work begin(const Batch& batch) {
-    Work work;
+  BatchWork begin(const Batch& batch) {
+    BatchWork work;
     work.batch = batch;
     std::vector<at::Tensor> noises;
     for (const auto& sample : batch.samples) {
       work.sources.emplace_back(sample.seed, sample.prompt.index, objective_.generator().noise_shape());
-      noises.push_back(initial_noise(work.sources.back()));
+      noises.push_back(initial_noise_(work.sources.back()));
     }
     work.noise = to_run(noises);
     if (experiment_.run.mode == Mode::optimize)
       work.optimizer.emplace(make_optimizer(experiment_, registry_, context_));
-    if (point_.batch == batch.index && point_.iteration > 0) restore(work);
+    if (point_.batch == batch.index && point_.iteration > 0) work.restore(point_, context_.device);
     return work;
-  }
-
-  void restore(Work& work) {
-    work.iteration = point_.iteration;
-    work.noise = point_.noise.to(context_.device);
-    if (work.optimizer) work.optimizer->restore(point_.optimizer);
-    for (std::size_t n = 0; n < work.sources.size(); ++n) work.sources[n].restore(point_.sources[n]);
-    work.results = std::move(point_.results);
-    for (auto& result : work.results) {
-      result.best_image = result.best_image.to(context_.device);
-      result.best_noise = result.best_noise.to(context_.device);
-    }
   }
 
   /// Returns whether it was finished.
   bool run_batch(const Batch& batch, Progress& progress) {
-    Prompts texts;
-    for (const auto& sample : batch.samples) texts.push_back(sample.prompt.text);
-    Work work = begin(batch);
-    const auto encoded = detail::timed(point_.costs.encode_seconds, [&] { return objective_.encode(texts); });
+    BatchWork work = begin(batch);
+    const auto encoded =
+        detail::timed(point_.costs.encode_seconds, [&] { return objective_.encode(work.texts()); });
     record_.begin(batch);
 
     LoopOptions loop;
@@ -205,7 +161,7 @@ class Run {
     return finished;
   }
 
-  void add(const Work& work, const Iteration& iteration, Progress& progress) {
+  void add(const BatchWork& work, const Iteration& iteration, Progress& progress) {
     record_.add(work.batch, iteration);
     point_.costs.optimize_seconds += iteration.seconds;
     point_.costs.stages.add(iteration.stages);
@@ -221,7 +177,7 @@ class Run {
   }
 
   /// After an error, which is what people must be told of, and not that this fails as well.
-  void save_what_there_is(const Work& work) {
+  void save_what_there_is(const BatchWork& work) {
     try {
       record_.save(work.batch, work.results);
     } catch (const RunError& error) {
@@ -239,15 +195,9 @@ class Run {
   }
 
   /// In the middle of a batch.
-  void save_point(const Work& work) {
-    ResumePoint point;
-    point.batch = work.batch.index;
-    point.iteration = work.iteration;
+  void save_point(const BatchWork& work) {
+    ResumePoint point = work.point();
     point.costs = point_.costs;
-    point.noise = work.noise;
-    point.results = work.results;
-    if (work.optimizer) point.optimizer = work.optimizer->state();
-    for (const auto& source : work.sources) point.sources.push_back(source.state());
     write_point(std::move(point));
     saved_ = {};
   }
@@ -269,11 +219,11 @@ class Run {
   Context context_;
   RunSettings settings_;
   std::int64_t image_count_;
-  at::Tensor fixed_noise_;
+  InitialNoise initial_noise_;
   RunDirectory directory_;
   ResumePoint point_;  ///< where this process began; its costs go on growing
   Record record_;
-  Objective objective_;
+  Objective& objective_;
   Stopwatch saved_;
 };
 

@@ -13,6 +13,7 @@
 #include "reno/experiment/inputs.hpp"
 #include "reno/experiment/toml.hpp"
 #include "reno/experiment/write_toml.hpp"
+#include "reno/io/atomic_file.hpp"
 
 namespace reno {
 
@@ -23,6 +24,7 @@ inline std::vector<std::string> deciding_keys(Experiment experiment) {
   experiment.run.output = "";
   experiment.run.device = "";
   experiment.run.checkpoint_seconds = 0.0;
+  experiment.launcher.reset();
   std::istringstream lines(write_toml(with_absolute_inputs(std::move(experiment))));
   std::vector<std::string> keys;
   std::string section;
@@ -51,7 +53,7 @@ inline std::vector<std::string> without(const std::vector<std::string>& keys,
 }  // namespace detail
 
 /// Compares with the experiment.toml of a run directory, if there is one. Throws ConfigurationError naming
-/// all differences; output, device and checkpoint_seconds may differ.
+/// all differences; output, device, checkpoint_seconds and the launcher may differ.
 inline void require_same_experiment(const std::filesystem::path& directory, const Experiment& experiment,
                                     const Registry& registry) {
   const auto file = directory / "experiment.toml";
@@ -63,6 +65,14 @@ inline void require_same_experiment(const std::filesystem::path& directory, cons
       "{} holds a run of another experiment, which cannot be continued as this one: there {}; here {}",
       directory.string(), fmt::join(detail::without(there, here), ", "),
       fmt::join(detail::without(here, there), ", ")));
+}
+
+/// Writes the experiment of a directory, or compares it with the one that is there.
+inline void begin_directory(const std::filesystem::path& directory, const Experiment& experiment,
+                            const Registry& registry) {
+  const auto file = directory / "experiment.toml";
+  if (std::filesystem::exists(file)) return require_same_experiment(directory, experiment, registry);
+  write_file_atomically(file, write_toml(with_absolute_inputs(experiment)));
 }
 
 }  // namespace reno

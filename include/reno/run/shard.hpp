@@ -5,10 +5,8 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cstdint>
 #include <filesystem>
-#include <set>
 
 namespace reno {
 
@@ -20,7 +18,9 @@ struct Shard {
   /// The process does everything.
   bool whole() const { return count == 1; }
 
-  bool has(std::int64_t batch) const { return (offset + batch) % count == index; }
+  /// The shard that a batch belongs to.
+  std::int64_t owner(std::int64_t batch) const { return (offset + batch) % count; }
+  bool has(std::int64_t batch) const { return owner(batch) == index; }
 
   /// How many of a run's batches are this shard's.
   std::int64_t share(std::int64_t batches) const {
@@ -30,9 +30,9 @@ struct Shard {
 
   /// Relative to the run directory.
   std::filesystem::path folder() const { return whole() ? "" : folder_of(index); }
-  std::filesystem::path folder_of(std::int64_t shard) const {
-    return std::filesystem::path(".shards") / fmt::to_string(count) / fmt::format("{:05}", shard);
-  }
+  std::filesystem::path folder_of(std::int64_t shard) const { return parent() / fmt::format("{:05}", shard); }
+  /// Of all shards' folders.
+  std::filesystem::path parent() const { return std::filesystem::path(".shards") / fmt::to_string(count); }
 };
 
 }  // namespace reno

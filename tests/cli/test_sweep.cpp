@@ -1,0 +1,104 @@
+// Sweeps and shards in real processes.
+#include <catch2/catch.hpp>
+#include <chrono>
+#include <csignal>
+#include <thread>
+
+#include "support/program.hpp"
+
+namespace {
+
+using namespace reno::test;
+using Catch::Contains;
+namespace fs = std::filesystem;
+
+const std::string leave_one_out = std::string(RENO_SOURCE_DIR) + "/configs/sweeps/leave-one-out.toml";
+
+/// The ready sweep, made short.
+std::vector<std::string> arguments(const fs::path& output, const std::vector<std::string>& more = {}) {
+  std::vector<std::string> all = {leave_one_out, "--set",         "run.iterations=2",
+                                  "--set",       "run.samples=1", "--set",
+                                  "run.batch=2", "--output",      output.string()};
+  all.insert(all.end(), more.begin(), more.end());
+  return all;
+}
+
+TEST_CASE("a sweep leaves table and page, the same from several processes", "[cli][sweep]") {
+  const TemporaryFolder folder;
+  const Outcome rehearsal = reno_run(arguments(folder.path() / "none", {"--dry-run"}));
+  CHECK(rehearsal.status == 0);
+  CHECK_THAT(rehearsal.output, Contains("kind = \"leave-one-out\"") && Contains("cells/00000  all") &&
+                                   Contains("cells/00001  without clip-score"));
+  CHECK_FALSE(fs::exists(folder.path() / "none"));
+
+  const Outcome one = reno_run(arguments(folder.path() / "one"));
+  INFO(one.errors);
+  REQUIRE(one.status == 0);
+  CHECK_THAT(one.output, Contains("sweep.md") && Contains("report.html"));
+  CHECK_THAT(read_file(folder.path() / "one" / "sweep.csv"), Contains("without pickscore,cells/00002,done,"));
+  CHECK_THAT(read_file(folder.path() / "one" / "report.html"), Contains("\"kind\":\"sweep\""));
+
+  const Outcome two = reno_run(arguments(folder.path() / "two", {"--jobs", "2"}));
+  INFO(two.errors);
+  REQUIRE(two.status == 0);
+  for (const char* name : {"sweep.csv", "sweep.md", "cells/00001/results.jsonl"})
+    CHECK(read_file(folder.path() / "two" / name) == read_file(folder.path() / "one" / name));
+  const Outcome status = reno_run({"--status", (folder.path() / "two").string()});
+  CHECK_THAT(status.output, Contains("shard 1/2  ended") && Contains("100 %, "));
+
+  const Outcome again = reno_run(arguments(folder.path() / "one"));
+  CHECK(again.status == 2);
+  CHECK_THAT(again.errors, Contains("already holds a run: continue it with --resume"));
+}
+
+TEST_CASE("a cell that fails does not stop the others, and the sweep ends with status 4", "[cli][sweep]") {
+  const TemporaryFolder folder;
+  std::ofstream(folder.path() / "grid.toml")
+      << "[run]\niterations = 2\n[generator]\nplugin = \"sd-turbo\"\nweights = \"" << RENO_SOURCE_DIR
+      << "/examples/shapes/generator\"\n[[reward]]\nplugin = \"clip-score\"\nweights = \"none\"\n"
+      << "[sweep]\nkind = \"grid\"\n[sweep.grid]\n\"reward.0.weights\" = [\"nowhere\", \"" << RENO_SOURCE_DIR
+      << "/examples/shapes/rewards/clip\"]\n";
+  const Outcome outcome =
+      reno_run({(folder.path() / "grid.toml").string(), "--output", (folder.path() / "out").string()});
+  CHECK(outcome.status == 4);
+  CHECK_THAT(outcome.errors, Contains("1 of 2 cells failed") && Contains("reward.0.weights = \"nowhere\""));
+  CHECK_THAT(read_file(folder.path() / "out" / "cells" / "00000" / "error.txt"), Contains("nowhere"));
+  CHECK_THAT(read_file(folder.path() / "out" / "sweep.csv"), Contains(",failed,") && Contains(",done,"));
+}
+
+TEST_CASE("local processes stop together and go on together", "[cli][sweep]") {
+  const TemporaryFolder folder;
+  const auto output = folder.path() / "out";
+  Program program(arguments(output, {"--jobs", "2", "--set", "run.iterations=60"}));
+  const auto metrics = output / "cells" / "00000" / ".shards" / "2" / "00000" / "metrics.jsonl";
+  for (int i = 0; i < 600 && (!fs::exists(metrics) || fs::file_size(metrics) == 0); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  program.signal(SIGTERM);
+  const Outcome stopped = program.wait();
+  CHECK(stopped.status == 130);
+  CHECK_THAT(stopped.errors, Contains("--resume continues it"));
+  CHECK_FALSE(fs::exists(output / "sweep.csv"));
+  const Outcome resumed = reno_run({output.string(), "--resume", "--jobs", "2"});
+  INFO(resumed.errors);
+  CHECK(resumed.status == 0);
+  CHECK(fs::exists(output / "sweep.csv"));
+}
+
+TEST_CASE("without Slurm, its launcher says so", "[cli]") {
+  const TemporaryFolder folder;
+  fs::create_directories(folder.path() / "bin");
+  std::ofstream(folder.path() / "bin" / "sbatch")
+      << "#!/bin/sh\necho 'no partition of that name' >&2; exit 1\n";
+  fs::permissions(folder.path() / "bin" / "sbatch", fs::perms::owner_all);
+  const std::string path = std::getenv("PATH");
+  ::setenv("PATH", ((folder.path() / "bin").string() + ":" + path).c_str(), 1);
+  const Outcome outcome = reno_run(arguments(folder.path() / "out", {"--launcher", "slurm"}));
+  ::setenv("PATH", path.c_str(), 1);
+  CHECK(outcome.status == 4);
+  CHECK_THAT(outcome.errors, Contains("sbatch has not taken ") && Contains("no partition of that name"));
+  const std::string script = read_file(folder.path() / "out" / "slurm" / "job.sh");
+  CHECK_THAT(script, Contains("#SBATCH --array=\"0-7\"") && Contains("#SBATCH --signal=\"B:USR1@120\"") &&
+                         Contains("'--resume' '--quiet' '--shard' \"$SLURM_ARRAY_TASK_ID/8\" &"));
+}
+
+}  // namespace

@@ -1,0 +1,79 @@
+#include "slurm.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <array>
+#include <boost/algorithm/string/replace.hpp>
+#include <boost/algorithm/string/trim.hpp>
+#include <cstdio>
+
+#include "reno/error.hpp"
+
+namespace reno {
+
+namespace {
+
+std::string shell_word(const std::string& text) {
+  return "'" + boost::algorithm::replace_all_copy(text, "'", "'\\''") + "'";
+}
+
+std::string directive(const std::string& option, const std::string& value) {
+  return value.empty() ? "" : fmt::format("#SBATCH --{}=\"{}\"\n", option, value);
+}
+
+}  // namespace
+
+std::string slurm_script(const LauncherOptions& options, const std::string& name,
+                         const std::filesystem::path& folder, const std::vector<std::string>& command) {
+  std::string text = "#!/bin/bash\n";
+  text += directive("job-name", name);
+  text += directive("array", fmt::format("0-{}", options.shards - 1));
+  text += directive("partition", options.partition) + directive("account", options.account);
+  text += directive("time", options.time);
+  text += directive("cpus-per-task", fmt::to_string(options.cpus));
+  if (options.gpus > 0) text += directive("gpus", fmt::to_string(options.gpus));
+  text += directive("mem", options.memory);
+  text += directive("signal", fmt::format("B:USR1@{}", options.grace_seconds));
+  text += directive("output", (folder / "%a.log").string());
+  text += "#SBATCH --ntasks=1\n#SBATCH --requeue\n#SBATCH --open-mode=append\n";
+  for (const auto& option : options.more) text += fmt::format("#SBATCH {}\n", option);
+  text += fmt::format("\nexport OMP_NUM_THREADS={}\n", options.cpus);
+  for (const auto& line : options.setup) text += line + "\n";
+  std::vector<std::string> words;
+  for (const auto& word : command) words.push_back(shell_word(word));
+  text += fmt::format(R"(
+{} "$SLURM_ARRAY_TASK_ID/{}" &
+worker=$!
+again=0
+trap 'again=1; kill -USR1 $worker' USR1
+trap 'kill -TERM $worker' TERM
+wait $worker
+code=$?
+while kill -0 $worker 2> /dev/null; do
+  wait $worker
+  code=$?
+done
+# 130: it has saved and can go on; 138: it was hardly there.
+if [ $again = 1 ] && {{ [ $code = 130 ] || [ $code = 138 ]; }}; then
+  scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}"
+fi
+exit $code
+)",
+                      fmt::join(words, " "), options.shards);
+  return text;
+}
+
+std::string submit(const std::filesystem::path& script) {
+  const std::string command = fmt::format("sbatch --parsable {} 2>&1", shell_word(script.string()));
+  std::FILE* pipe = ::popen(command.c_str(), "r");
+  if (pipe == nullptr) throw RunError("sbatch cannot be started");
+  std::string said;
+  std::array<char, 256> buffer{};
+  while (std::fgets(buffer.data(), buffer.size(), pipe) != nullptr) said += buffer.data();
+  boost::algorithm::trim(said);
+  if (::pclose(pipe) != 0) throw RunError(fmt::format("sbatch has not taken {}: {}", script.string(), said));
+  return said.substr(0, said.find(';'));
+}
+
+}  // namespace reno
