@@ -72,7 +72,6 @@ class Objective {
     regularization_ = regularization;
     find_black_box();
   }
-  }
 
   const AnyGenerator& generator() const { return generator_; }
   const std::vector<WeightedReward>& rewards() const { return rewards_; }

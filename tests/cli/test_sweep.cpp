@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
 #include <thread>
 
 #include "support/program.hpp"
@@ -12,33 +13,40 @@ using namespace reno::test;
 using Catch::Contains;
 namespace fs = std::filesystem;
 
-const std::string leave_one_out = std::string(RENO_SOURCE_DIR) + "/configs/sweeps/leave-one-out.toml";
+const std::string shapes = std::string(RENO_SOURCE_DIR) + "/examples/shapes";
 
-/// The ready sweep, made short.
-std::vector<std::string> arguments(const fs::path& output, const std::vector<std::string>& more = {}) {
-  std::vector<std::string> all = {leave_one_out, "--set",         "run.iterations=2",
-                                  "--set",       "run.samples=1", "--set",
-                                  "run.batch=2", "--output",      output.string()};
+/// A short sweep: three cells of three batches each.
+std::vector<std::string> arguments(const TemporaryFolder& folder, const std::string& output,
+                                   const std::vector<std::string>& more = {}) {
+  std::ofstream(folder.path() / "sweep.toml")
+      << "[run]\ntask = \"example-prompts\"\nprompts = \"" << RENO_SOURCE_DIR
+      << "/configs/quickstart-prompts.txt\"\niterations = 2\nbatch = 2\n"
+      << "[generator]\nplugin = \"sd-turbo\"\nweights = \"" << shapes << "/generator\"\n"
+      << "[[reward]]\nplugin = \"clip-score\"\nweights = \"" << shapes << "/rewards/clip\"\n"
+      << "[[reward]]\nplugin = \"pickscore\"\nweights = \"" << shapes << "/rewards/pickscore\"\n"
+      << "[sweep]\nkind = \"leave-one-out\"\n";
+  std::vector<std::string> all = {(folder.path() / "sweep.toml").string(), "--output",
+                                  (folder.path() / output).string()};
   all.insert(all.end(), more.begin(), more.end());
   return all;
 }
 
 TEST_CASE("a sweep leaves table and page, the same from several processes", "[cli][sweep]") {
   const TemporaryFolder folder;
-  const Outcome rehearsal = reno_run(arguments(folder.path() / "none", {"--dry-run"}));
+  const Outcome rehearsal = reno_run(arguments(folder, "none", {"--dry-run"}));
   CHECK(rehearsal.status == 0);
   CHECK_THAT(rehearsal.output, Contains("kind = \"leave-one-out\"") && Contains("cells/00000  all") &&
                                    Contains("cells/00001  without clip-score"));
   CHECK_FALSE(fs::exists(folder.path() / "none"));
 
-  const Outcome one = reno_run(arguments(folder.path() / "one"));
+  const Outcome one = reno_run(arguments(folder, "one"));
   INFO(one.errors);
   REQUIRE(one.status == 0);
   CHECK_THAT(one.output, Contains("sweep.md") && Contains("report.html"));
   CHECK_THAT(read_file(folder.path() / "one" / "sweep.csv"), Contains("without pickscore,cells/00002,done,"));
   CHECK_THAT(read_file(folder.path() / "one" / "report.html"), Contains("\"kind\":\"sweep\""));
 
-  const Outcome two = reno_run(arguments(folder.path() / "two", {"--jobs", "2"}));
+  const Outcome two = reno_run(arguments(folder, "two", {"--jobs", "2"}));
   INFO(two.errors);
   REQUIRE(two.status == 0);
   for (const char* name : {"sweep.csv", "sweep.md", "cells/00001/results.jsonl"})
@@ -46,7 +54,7 @@ TEST_CASE("a sweep leaves table and page, the same from several processes", "[cl
   const Outcome status = reno_run({"--status", (folder.path() / "two").string()});
   CHECK_THAT(status.output, Contains("shard 1/2  ended") && Contains("100 %, "));
 
-  const Outcome again = reno_run(arguments(folder.path() / "one"));
+  const Outcome again = reno_run(arguments(folder, "one"));
   CHECK(again.status == 2);
   CHECK_THAT(again.errors, Contains("already holds a run: continue it with --resume"));
 }
@@ -54,10 +62,10 @@ TEST_CASE("a sweep leaves table and page, the same from several processes", "[cl
 TEST_CASE("a cell that fails does not stop the others, and the sweep ends with status 4", "[cli][sweep]") {
   const TemporaryFolder folder;
   std::ofstream(folder.path() / "grid.toml")
-      << "[run]\niterations = 2\n[generator]\nplugin = \"sd-turbo\"\nweights = \"" << RENO_SOURCE_DIR
-      << "/examples/shapes/generator\"\n[[reward]]\nplugin = \"clip-score\"\nweights = \"none\"\n"
-      << "[sweep]\nkind = \"grid\"\n[sweep.grid]\n\"reward.0.weights\" = [\"nowhere\", \"" << RENO_SOURCE_DIR
-      << "/examples/shapes/rewards/clip\"]\n";
+      << "[run]\niterations = 2\n[generator]\nplugin = \"sd-turbo\"\nweights = \"" << shapes
+      << "/generator\"\n[[reward]]\nplugin = \"clip-score\"\nweights = \"none\"\n"
+      << "[sweep]\nkind = \"grid\"\n[sweep.grid]\n\"reward.0.weights\" = [\"nowhere\", \"" << shapes
+      << "/rewards/clip\"]\n";
   const Outcome outcome =
       reno_run({(folder.path() / "grid.toml").string(), "--output", (folder.path() / "out").string()});
   CHECK(outcome.status == 4);
@@ -69,7 +77,7 @@ TEST_CASE("a cell that fails does not stop the others, and the sweep ends with s
 TEST_CASE("local processes stop together and go on together", "[cli][sweep]") {
   const TemporaryFolder folder;
   const auto output = folder.path() / "out";
-  Program program(arguments(output, {"--jobs", "2", "--set", "run.iterations=60"}));
+  Program program(arguments(folder, "out", {"--jobs", "2", "--set", "run.iterations=20"}));
   const auto metrics = output / "cells" / "00000" / ".shards" / "2" / "00000" / "metrics.jsonl";
   for (int i = 0; i < 600 && (!fs::exists(metrics) || fs::file_size(metrics) == 0); ++i)
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
@@ -92,7 +100,7 @@ TEST_CASE("without Slurm, its launcher says so", "[cli]") {
   fs::permissions(folder.path() / "bin" / "sbatch", fs::perms::owner_all);
   const std::string path = std::getenv("PATH");
   ::setenv("PATH", ((folder.path() / "bin").string() + ":" + path).c_str(), 1);
-  const Outcome outcome = reno_run(arguments(folder.path() / "out", {"--launcher", "slurm"}));
+  const Outcome outcome = reno_run(arguments(folder, "out", {"--launcher", "slurm"}));
   ::setenv("PATH", path.c_str(), 1);
   CHECK(outcome.status == 4);
   CHECK_THAT(outcome.errors, Contains("sbatch has not taken ") && Contains("no partition of that name"));

@@ -119,7 +119,7 @@ TEST_CASE("sweeps that make no sense are told so", "[sweep]") {
   CHECK_THAT(problem("size = 2\n"), Contains("sweep.size is read by sweep.kind = \"combinations\" only"));
   CHECK_THAT(problem("kind = \"combinations\"\nsize = 9\n"),
              Contains("sweep.size = 9, but only 3 rewards have a weight above 0"));
-  CHECK_THAT(problem("kind = \"leave-one\"\n"), Contains("did you mean 'leave-one-out'?"));
+  CHECK_THAT(problem("kind = \"leave-one-ou\"\n"), Contains("did you mean 'leave-one-out'?"));
   CHECK_THAT(problem("[sweep.grid]\n\"optimizer.lr\" = 3\n"),
              Contains("sweep.toml:") && Contains("sweep.grid.optimizer.lr is an integer, expected an array"));
   CHECK_THAT(problem("[sweep.grid]\n\"optimizer.lr\" = []\n"), Contains("is empty, expected an array"));

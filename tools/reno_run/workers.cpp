@@ -68,8 +68,8 @@ class Display {
     const double elapsed = std::chrono::duration<double>(now - started_).count();
     const double gained = share - first_;
     const std::string eta = gained > 0.0 ? "  ETA " + format_duration(elapsed / gained * (1.0 - share)) : "";
-    fmt::print(stderr, "{}{}  {} processes{}{}", terminal_ ? "\r\033[K" : "", overall_text(statuses), running,
-               eta, terminal_ ? "" : "\n");
+    fmt::print(stderr, "{}{}  {} process{}{}{}", terminal_ ? "\r\033[K" : "", overall_text(statuses), running,
+               running == 1 ? "" : "es", eta, terminal_ ? "" : "\n");
     std::fflush(stderr);
   }
 

@@ -44,7 +44,9 @@ class RunDirectory {
     if (shard.whole()) return;
     const auto lines = create(root_ / shard.folder());
     shard_lock_.emplace(lines);
-    if (existing == Existing::refuse && std::filesystem::exists(lines / "metrics.jsonl"))
+    const bool begun =
+        std::filesystem::exists(lines / "metrics.jsonl") || std::filesystem::exists(lines / "progress.json");
+    if (existing == Existing::refuse && begun)
       refuse(fmt::format("shard {}/{} of a run", shard.index, shard.count));
   }
 
@@ -99,17 +101,19 @@ class RunDirectory {
         "best_noise.safetensors", "progress.json", "resume.safetensors", "sweep.csv",      "sweep.md"};
     constexpr std::array<std::string_view, 8> folders = {"samples",     "initial", "noise", "images",
                                                          "tensorboard", ".shards", "cells", "slurm"};
+    constexpr std::array<std::string_view, 4> inner = {".lock", "error.txt", "log.txt", "job.sh"};
     const auto is_one_of = [](const auto& names, const std::string& name) {
       return std::find(names.begin(), names.end(), name) != names.end();
     };
     for (const auto& item : std::filesystem::directory_iterator(folder)) {
       const std::string name = item.path().filename();
       const auto extension = item.path().extension();
-      const bool picture = inside && (extension == ".png" || extension == ".safetensors" || name == ".lock" ||
-                                      name.starts_with("events.out.tfevents."));
+      const bool ours =
+          inside && (extension == ".png" || extension == ".safetensors" || extension == ".log" ||
+                     is_one_of(inner, name) || name.starts_with("events.out.tfevents."));
       const bool numbered = name.find_first_not_of("0123456789") == std::string::npos;
       if (item.is_symlink()) continue;
-      if (!item.is_directory() && (picture || is_one_of(files, name))) std::filesystem::remove(item.path());
+      if (!item.is_directory() && (ours || is_one_of(files, name))) std::filesystem::remove(item.path());
       if (!item.is_directory() || !(numbered || is_one_of(folders, name))) continue;
       clear(item.path(), inside || is_one_of(folders, name));
       std::error_code not_empty;
