@@ -92,6 +92,28 @@ TEST_CASE("local processes stop together and go on together", "[cli][sweep]") {
   CHECK(fs::exists(output / "sweep.csv"));
 }
 
+TEST_CASE("local processes end with the one that started them; a killed sweep goes on to the same table",
+          "[cli][sweep]") {
+  const TemporaryFolder folder;
+  REQUIRE(reno_run(arguments(folder, "straight", {"--quiet"})).status == 0);
+  const auto output = folder.path() / "killed";
+  Program program(arguments(folder, "killed", {"--jobs", "2"}));
+  for (int i = 0; i < 600 && !fs::exists(output / "cells" / "00000"); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  program.signal(SIGKILL);
+  program.wait();
+  Outcome resumed;
+  for (int i = 0; i < 100; ++i) {  // they may need a moment to finish their iteration
+    resumed = reno_run({output.string(), "--resume", "--jobs", "2"});
+    if (resumed.errors.find("is in use by another run") == std::string::npos) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  }
+  INFO(resumed.errors);
+  CHECK(resumed.status == 0);
+  for (const char* name : {"sweep.csv", "cells/00002/results.jsonl"})
+    CHECK(read_file(output / name) == read_file(folder.path() / "straight" / name));
+}
+
 TEST_CASE("without Slurm, its launcher says so", "[cli]") {
   const TemporaryFolder folder;
   fs::create_directories(folder.path() / "bin");
