@@ -57,8 +57,8 @@ TEST_CASE("What does not exist cannot be described") {
   CHECK_THROWS_WITH(
       describe_text(registry, "hpsv"),
       "there is no component or section 'hpsv', did you mean 'hpsv2'?; have: run, generator, "
-      "sd-turbo, reward, aesthetic, clip-score, hpsv2, optimizer, adam, sgd, regularization, noise, sweep, "
-      "launcher");
+      "sd-turbo, reward, aesthetic, clip-score, hpsv2, optimizer, adam, sgd, regularization, noise, refine, "
+      "sweep, launcher");
 }
 
 TEST_CASE("The reference has each section and each component") {
@@ -66,7 +66,7 @@ TEST_CASE("The reference has each section and each component") {
   for (const std::string title :
        {"# The experiment file", "## `[run]`", "## `[generator]`", "### generator `sd-turbo`",
         "## `[[reward]]`", "### reward `clip-score`", "## `[optimizer]`", "### optimizer `adam`",
-        "## `[regularization]`", "## `[noise]`", "## `[sweep]`", "## `[launcher]`"}) {
+        "## `[regularization]`", "## `[noise]`", "## `[refine]`", "## `[sweep]`", "## `[launcher]`"}) {
     CHECK_THAT(text, Contains("\n" + title + "\n") || Catch::StartsWith(title + "\n"));
   }
   CHECK_THAT(text, Contains("| `labels` | strings | `[\"a\", \"b\"]` | of a\\|b tests |\n"));

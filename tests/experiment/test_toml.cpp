@@ -220,7 +220,7 @@ TEST_CASE("Sections and plugins that do not exist are named") {
   CHECK(complaint("[runn]\n" + rest) == "run.toml:1:2: unknown section [runn], did you mean [run]?");
   CHECK(complaint("[something]\n" + rest) ==
         "run.toml:1:2: unknown section [something]; have: run, generator, reward, optimizer, regularization, "
-        "noise, sweep, launcher");
+        "noise, refine, sweep, launcher");
   CHECK(complaint("seed = 1\n" + rest) ==
         "run.toml:1:1: unknown key 'seed' outside of any section; it belongs to [run]");
   CHECK(complaint("run = 1\n" + rest) == "run.toml:1:7: run is an integer, expected the section [run]");

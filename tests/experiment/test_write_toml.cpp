@@ -67,7 +67,13 @@ grad_clip = 0.1
 weight = 0.01
 
 [noise]
+as_networks = false
 # init is unset
+
+[refine]
+# generator is unset
+steps = 0
+guidance = 0.0
 )");
 }
 
@@ -97,6 +103,10 @@ TEST_CASE("The resolved experiment reads back as the same") {
     lr = 0.30000000000000004
     [noise]
     init = "n"
+    [refine]
+    generator = "larger/model"
+    steps = 50
+    guidance = 7.5
   )");
   const std::string text = write_toml(experiment);
   const Experiment again = parse(text);
@@ -105,6 +115,7 @@ TEST_CASE("The resolved experiment reads back as the same") {
   CHECK_FALSE(parse(text, {"run.batch=2"}) == experiment);
   CHECK_FALSE(parse(text, {"generator.vae=other"}) == experiment);
   CHECK_FALSE(parse(text, {"reward.1.weight=2"}) == experiment);
+  CHECK_FALSE(parse(text, {"refine.guidance=5"}) == experiment);
 }
 
 TEST_CASE("Any prompt survives the resolved experiment") {

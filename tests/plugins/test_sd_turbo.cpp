@@ -2,17 +2,19 @@
 #include <spdlog/sinks/ostream_sink.h>
 
 #include <catch2/catch.hpp>
-#include <fstream>
 #include <sstream>
 
 #include "../../plugins/generators/sd_turbo/sd_turbo.hpp"
+#include "generator_checks.hpp"
 #include "reno/nn/meta_kernels.hpp"
-#include "support/golden.hpp"
-#include "support/temporary_folder.hpp"
 
 using namespace reno;
 using test::check_close;
+using test::image_and_gradient;
 using test::Measure;
+using test::prompts_of;
+using test::replace_in_file;
+using test::writable_copy;
 namespace fs = std::filesystem;
 
 namespace {
@@ -28,45 +30,8 @@ StableDiffusion load_pipeline(const fs::path& weights, const std::string& varian
   return {Pretrained(weights, variant, {}), {}};
 }
 
-/// A copy of a model directory that a test may change.
-fs::path copy_of(const fs::path& model, const test::TemporaryFolder& folder) {
-  const auto copy = folder.path() / "model";
-  fs::copy(model, copy, fs::copy_options::recursive);
-  for (const auto& entry : fs::recursive_directory_iterator(copy))
-    fs::permissions(entry, fs::perms::owner_write, fs::perm_options::add);
-  return copy;
-}
-
 fs::path small_model() { return fs::path(RENO_TEST_DATA) / "goldens/a/generators/sd-turbo/model"; }
 fs::path shapes_model() { return fs::path(RENO_SOURCE_DIR) / "examples/shapes/generator"; }
-
-Prompts prompts_of(const test::Golden& golden) {
-  Prompts prompts;
-  for (const auto& prompt : golden.json["prompts"]) prompts.push_back(prompt["text"]);
-  return prompts;
-}
-
-struct ImageAndGradient {
-  at::Tensor image;
-  at::Tensor gradient;  ///< of sum(image · weights) in the noise
-};
-
-ImageAndGradient image_and_gradient(const test::Golden& golden, const SdTurbo& generator,
-                                    at::ScalarType dtype) {
-  const auto noise = golden["latents"].to(dtype, /*non_blocking=*/false, /*copy=*/true).requires_grad_(true);
-  const auto image = generator.generate(noise, generator.encode({prompts_of(golden)[0]}));
-  (image * golden["weights"]).sum().backward();
-  return {image.detach(), noise.grad()};
-}
-
-void replace_in_file(const fs::path& file, const std::string& from, const std::string& to) {
-  std::stringstream text;
-  text << std::ifstream(file).rdbuf();
-  std::string content = text.str();
-  const auto at = content.find(from);
-  REQUIRE(at != std::string::npos);
-  std::ofstream(file) << content.replace(at, from.size(), to);
-}
 
 }  // namespace
 
@@ -113,7 +78,8 @@ TEST_CASE("sd-turbo: image and gradient of one step agree with diffusers", "[plu
 
     Context in_double;
     in_double.dtype = at::kDouble;
-    const auto exact = image_and_gradient(golden, load(golden.folder / "model", in_double), at::kDouble);
+    const auto precise = load(golden.folder / "model", in_double);
+    const auto exact = image_and_gradient(golden, precise, at::kDouble);
     CHECK(exact.image.scalar_type() == at::kDouble);
     check_close("sd-turbo image (float64)", exact.image, golden["image"], Measure::absolute, 1e-5);
     check_close("sd-turbo grad (float64)", exact.gradient, golden["grad"], Measure::relative_norm, 1e-4);
@@ -157,7 +123,7 @@ TEST_CASE("sd-turbo: several steps agree with diffusers", "[plugins][goldens]") 
 
     // The base model here: the same networks with the schedule of Stable Diffusion 2.1.
     const test::TemporaryFolder folder;
-    const auto base = copy_of(golden.folder / "model", folder);
+    const auto base = writable_copy(golden.folder / "model", folder);
     fs::remove(base / "scheduler/scheduler_config.json");
     fs::copy(golden.folder / "sd2-base/scheduler/scheduler_config.json", base / "scheduler");
     auto guided = load(golden.folder / "model", {}, base);
@@ -259,7 +225,7 @@ TEST_CASE("sd-turbo runs the shapes world: v-prediction at 64x64", "[plugins]") 
 TEST_CASE("sd-turbo: what is wrong with a model directory is said in one sentence", "[plugins]") {
   using Catch::Contains;
   const test::TemporaryFolder folder;
-  const auto model = copy_of(small_model(), folder);
+  const auto model = writable_copy(small_model(), folder);
   SECTION("no such directory") { CHECK_THROWS_WITH(load(folder.path() / "nowhere"), Contains("nowhere")); }
   SECTION("a file") { CHECK_THROWS_WITH(load(model / "model_index.json"), Contains("is not a directory")); }
   SECTION("a component is missing") {

@@ -150,8 +150,12 @@ struct RegularizationOptions {
 /// `[noise]`.
 struct NoiseOptions {
   std::optional<std::filesystem::path> init;
+  bool as_networks = false;
 
   void describe(auto& field) {
+    field("as_networks", as_networks,
+          "round the noise to run.dtype at the start and after each step, where the published code keeps it, "
+          "instead of optimising it in float32");
     field("init", init,
           "safetensors file whose tensor \"noise\" is the initial noise, instead of the seed's; looked up "
           "beside "
@@ -161,6 +165,22 @@ struct NoiseOptions {
   bool operator==(const NoiseOptions&) const = default;
 };
 
+/// `[refine]`: images of several steps from the noise before and after the optimisation, without gradients.
+struct RefineOptions {
+  std::optional<std::filesystem::path> generator;
+  std::int64_t steps = 0;
+  double guidance = 0.0;
+
+  void describe(auto& field) {
+    field("generator", generator,
+          "multi-step model in place of the generator's own networks: its option `base`");
+    field("steps", steps, "sampling steps; 0: no such images", bounds{0, 1000});
+    field("guidance", guidance, "scale of classifier-free guidance, which is active above 1", bounds{0});
+  }
+
+  bool operator==(const RefineOptions&) const = default;
+};
+
 struct Experiment {
   RunOptions run;
   Component generator;
@@ -168,6 +188,7 @@ struct Experiment {
   Component optimizer{.plugin = "sgd", .options = {}};
   RegularizationOptions regularization;
   NoiseOptions noise;
+  RefineOptions refine;
   std::optional<SweepOptions> sweep;
   std::optional<LauncherOptions> launcher;
   std::filesystem::path file;  ///< that was read; empty when it was not a file
@@ -181,6 +202,7 @@ struct Experiment {
     section("optimizer", optimizer, "How the noise is moved.", &Registry::optimizers);
     section("regularization", regularization, "Keeps the noise probable.");
     section("noise", noise, "Where the noise begins.");
+    section("refine", refine, "Images of several steps from the initial and from the best noise.");
     section("sweep", sweep,
             "With this section the file describes many runs, the cells of a table: the section's objectives, "
             "each "
@@ -199,7 +221,7 @@ struct Experiment {
   friend bool operator==(const Experiment& a, const Experiment& b) {
     return a.run == b.run && a.generator == b.generator && a.rewards == b.rewards &&
            a.optimizer == b.optimizer && a.regularization == b.regularization && a.noise == b.noise &&
-           a.sweep == b.sweep && a.launcher == b.launcher;
+           a.refine == b.refine && a.sweep == b.sweep && a.launcher == b.launcher;
   }
 };
 

@@ -42,7 +42,7 @@ inline void make_inputs_absolute(std::vector<Option>& options,
 /// what is not there stay.
 inline Experiment with_absolute_inputs(Experiment experiment) {
   const auto search_paths = experiment.search_paths();
-  for (auto* input : {&experiment.run.prompts, &experiment.noise.init}) {
+  for (auto* input : {&experiment.run.prompts, &experiment.noise.init, &experiment.refine.generator}) {
     if (*input) *input = absolute_input(**input, search_paths);
   }
   detail::make_inputs_absolute(experiment.generator.options.fields(), search_paths);

@@ -21,6 +21,18 @@
 
 namespace reno {
 
+/// Builds a network from weights on the context's device and in its dtype. Tensors that it did not ask for
+/// are reported under `name`, but for those whose names begin with one of `harmless`.
+template <class Model, class ModelConfig>
+Model load_network(const std::string& name, std::shared_ptr<const TensorSource> source,
+                   const ModelConfig& config, const Context& context,
+                   const std::vector<std::string>& harmless = {}) {
+  const Weights weights(std::move(source), context.device, context.dtype);
+  Model model(weights, config);
+  if (context.log) log_unused({weights}, name, *context.log, harmless);
+  return model;
+}
+
 class Pretrained {
  public:
   /// `id_or_path` as for resolve_checkpoint; `variant` ("fp16") chooses among weights files, empty: the plain
@@ -60,15 +72,11 @@ class Pretrained {
     return open_checkpoint(component(name), stem, variant_);
   }
 
-  /// Builds a network from such weights on the context's device and in its dtype. Tensors that it did not ask
-  /// for are reported, but for those whose names begin with one of `harmless`.
+  /// Builds a component's network from its weights; see load_network.
   template <class Model, class ModelConfig>
   Model load(const std::string& name, const std::string& stem, const ModelConfig& config,
              const std::vector<std::string>& harmless = {}) const {
-    const Weights weights(source(name, stem), context_.device, context_.dtype);
-    Model model(weights, config);
-    if (context_.log) log_unused({weights}, name, *context_.log, harmless);
-    return model;
+    return load_network<Model>(name, source(name, stem), config, context_, harmless);
   }
 
  private:

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "reno/io/supported_config.hpp"
+#include "reno/nn/checkpoint.hpp"
 #include "reno/nn/resnet.hpp"
 #include "reno/nn/transformer_2d.hpp"
 
@@ -122,8 +123,10 @@ struct UpDecoderBlock2D {
     if (add_upsampler) upsampler.emplace(w / "upsamplers" / 0, out);
   }
 
-  at::Tensor operator()(at::Tensor x) const {
-    for (const auto& resnet : resnets) x = resnet(x);
+  /// `recompute`: resnet by resnet, see `checkpoint`.
+  at::Tensor operator()(at::Tensor x, bool recompute = false) const {
+    for (const auto& resnet : resnets)
+      x = checkpoint(recompute, x, [&resnet](const at::Tensor& in) { return resnet(in); });
     return upsampler ? (*upsampler)(x) : x;
   }
 };
@@ -144,10 +147,14 @@ struct AutoencoderKLDecoder {
   /// z (N, latent_channels, h, w) as the encoder makes it, not scaled -> (N, out_channels, H, W), about [-1,
   /// 1].
   at::Tensor operator()(const at::Tensor& z) const {
-    auto x = mid_block(conv_in(post_quant_conv ? (*post_quant_conv)(z) : z));
-    for (const auto& block : up_blocks) x = block(std::move(x));
-    return conv_out(norm_silu(conv_norm_out, x));
+    auto x = conv_in(post_quant_conv ? (*post_quant_conv)(z) : z);
+    x = checkpoint(recompute, x, [this](const at::Tensor& in) { return mid_block(in); });
+    for (const auto& block : up_blocks) x = block(std::move(x), recompute);
+    return checkpoint(recompute, x,
+                      [this](const at::Tensor& in) { return conv_out(norm_silu(conv_norm_out, in)); });
   }
+
+  bool recompute = false;  ///< blocks are computed again on the way back instead of keeping activations
 
  private:
   AutoencoderKLDecoder(const Weights& w, const Weights& decoder, const AutoencoderKLConfig& config,

@@ -8,11 +8,15 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/silu.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <utility>
 #include <vector>
 
+#include "reno/nn/checkpoint.hpp"
 #include "reno/nn/timestep_embedding.hpp"
 #include "reno/nn/unet2d_condition_blocks.hpp"
 
@@ -62,12 +66,14 @@ struct UNet2DConditionModel {
   at::Tensor operator()(const at::Tensor& sample, const at::Tensor& time, const at::Tensor& prompt) const {
     const UNetConditions conditions{at::silu(time), prompt};
     std::vector<at::Tensor> skips{conv_in(sample)};
-    at::Tensor x = skips.back();
-    for (const auto& block : down_blocks) x = block(std::move(x), conditions, skips);
-    x = mid_block(x, conditions);
-    for (const auto& block : up_blocks) x = block(std::move(x), conditions, skips);
+    for (const auto& block : down_blocks) go_down(block, conditions, skips);
+    at::Tensor x = checkpoint(recompute, skips.back(),
+                              [this, conditions](const at::Tensor& in) { return mid_block(in, conditions); });
+    for (const auto& block : up_blocks) x = go_up(block, x, conditions, skips);
     return conv_out(norm_silu(conv_norm_out, x));
   }
+
+  bool recompute = false;  ///< blocks are computed again on the way back instead of keeping activations
 
   Timesteps time_proj;
   TimestepEmbedding time_embedding;
@@ -79,6 +85,32 @@ struct UNet2DConditionModel {
   std::vector<UNetUpBlock2D> up_blocks;
   GroupNorm conv_norm_out;
   Conv2d conv_out;
+
+ private:
+  void go_down(const UNetDownBlock2D& block, const UNetConditions& conditions,
+               std::vector<at::Tensor>& skips) const {
+    auto outputs = checkpoint(recompute, std::vector{skips.back()},
+                              [&block, conditions](const std::vector<at::Tensor>& inputs) {
+                                std::vector<at::Tensor> outputs;
+                                block(inputs.front(), conditions, outputs);
+                                return outputs;
+                              });
+    std::move(outputs.begin(), outputs.end(), std::back_inserter(skips));
+  }
+
+  /// The block gets the skips that it takes and the one behind them, whose size it makes.
+  at::Tensor go_up(const UNetUpBlock2D& block, const at::Tensor& x, const UNetConditions& conditions,
+                   std::vector<at::Tensor>& skips) const {
+    const auto taken = static_cast<std::ptrdiff_t>(block.resnets.size());
+    std::vector<at::Tensor> inputs(skips.end() - taken - (block.upsampler ? 1 : 0), skips.end());
+    skips.erase(skips.end() - taken, skips.end());
+    inputs.push_back(x);
+    return checkpoint(recompute, inputs, [&block, conditions](std::vector<at::Tensor> inputs) {
+      const auto x = inputs.back();
+      inputs.pop_back();
+      return std::vector<at::Tensor>{block(x, conditions, inputs)};
+    })[0];
+  }
 };
 
 }  // namespace reno::nn

@@ -16,6 +16,7 @@ struct BatchWork {
   Batch batch;
   std::vector<NoiseSource> sources;       ///< one per image
   std::optional<AnyOptimizer> optimizer;  ///< none where noise is drawn afresh
+  at::Tensor initial_noise;               ///< (N, ...)
   at::Tensor noise;                       ///< (N, ...)
   std::vector<ImageResult> results;
   std::int64_t iteration = 0;  ///< that comes next

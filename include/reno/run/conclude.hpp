@@ -6,7 +6,9 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "reno/experiment/write_toml.hpp"
@@ -46,7 +48,11 @@ inline nlohmann::ordered_json conclude(const std::filesystem::path& root, const 
     result.initial_image = read_png(root / image.initial_image);
     result.best_image = read_png(root / image.best_image);
     comparison.add(result.initial_image, result.best_image);
-    report.add(image.text, result);
+    std::optional<std::pair<at::Tensor, at::Tensor>> refined;
+    if (!image.refined_best_image.empty())
+      refined.emplace(read_png(root / image.refined_initial_image),
+                      read_png(root / image.refined_best_image));
+    report.add(image.text, result, refined);
   });
 
   nlohmann::ordered_json results;

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -54,11 +55,28 @@ inline void require_gradient(const Experiment& experiment, const Objective& obje
   }
 }
 
+/// The generator's options, with the model of `[refine]` where that says one. Throws ConfigurationError for a
+/// generator that has no place for it.
+inline AnyOptions generator_options(const Experiment& experiment) {
+  AnyOptions options = experiment.generator.options;
+  if (!experiment.refine.generator) return options;
+  const auto base = std::ranges::find(options.fields(), "base", &Option::key);
+  if (base == options.fields().end())
+    throw ConfigurationError(fmt::format(
+        "refine.generator is set, but generator '{}' has no option 'base': it refines by itself, if at all",
+        experiment.generator.plugin));
+  base->set(experiment.refine.generator->string());
+  return options;
+}
+
 /// Loads generator and rewards; see require_gradient for what it throws besides.
 inline Objective load_objective(const Experiment& experiment, const Registry& registry,
                                 const Context& context) {
   auto generator = create_component(registry.generators, experiment.generator.plugin,
-                                    experiment.generator.options, context);
+                                    generator_options(experiment), context);
+  if (experiment.refine.steps > 0 && !generator.can_refine())
+    throw ConfigurationError(fmt::format("refine.steps = {}, but generator '{}' has no multi-step sampler",
+                                         experiment.refine.steps, experiment.generator.plugin));
   std::vector<WeightedReward> rewards;
   for (const auto& term : experiment.rewards) {
     rewards.push_back(

@@ -15,7 +15,7 @@ namespace reno {
 /// Bytes of tensors; what LibTorch itself and its libraries' scratch space take comes on top.
 struct MemoryEstimate {
   std::int64_t weights = 0;
-  std::int64_t peak = 0;  ///< of one iteration, weights included
+  std::int64_t peak = 0;  ///< of one iteration and of a step of `[refine]`, weights included
 };
 
 /// context: as for the run itself; its device is replaced. Throws what the run would throw while loading. For
@@ -41,6 +41,8 @@ inline MemoryEstimate rehearse(const Experiment& experiment, const Registry& reg
   shape.insert(shape.begin(), std::ssize(prompts));
   const at::Tensor noise = at::empty(shape, at::TensorOptions(context.device).dtype(context.master_dtype()));
   objective.measure(noise, encoded, experiment.run.mode == Mode::optimize);
+  const auto& refine = experiment.refine;
+  if (refine.steps > 0) objective.generator().refine(noise, encoded.conditioning, 1, refine.guidance);
   estimate.peak = memory.peak();
   return estimate;
 }

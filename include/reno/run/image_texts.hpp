@@ -23,15 +23,29 @@ class ImageTexts {
   explicit ImageTexts(const Experiment& experiment)
       : experiment_(write_toml(experiment)),
         model_(experiment.generator.plugin),
-        sampler_(sampler(experiment)) {
+        sampler_(sampler(experiment)),
+        refine_(experiment.refine) {
     for (const auto& term : experiment.rewards) rewards_.push_back(term.name);
   }
 
   /// image: (3,H,W), as measured at `iteration`.
   std::vector<PngText> operator()(const Sample& sample, std::int64_t iteration, const ImageMetrics& metrics,
                                   const at::Tensor& image) const {
-    return {{"parameters", parameters(sample, iteration, image)},
-            {"reno", json(sample, iteration, metrics).dump(-1, ' ', /*ensure_ascii=*/true, replace)}};
+    auto object = json(sample, iteration);
+    object.update(detail::measured(rewards_, metrics));
+    object["experiment"] = experiment_;
+    return {{"parameters", parameters(sample, iteration, image, 1, "")},
+            {"reno", object.dump(-1, ' ', /*ensure_ascii=*/true, replace)}};
+  }
+
+  /// image: (3,H,W), made in several steps from the noise of `iteration`, and not measured.
+  std::vector<PngText> refined(const Sample& sample, std::int64_t iteration, const at::Tensor& image) const {
+    auto object = json(sample, iteration);
+    object["refined"] = {{"steps", refine_.steps}, {"guidance", refine_.guidance}};
+    object["experiment"] = experiment_;
+    return {{"parameters", parameters(sample, iteration, image, refine_.steps,
+                                      fmt::format(", CFG scale: {}", refine_.guidance))},
+            {"reno", object.dump(-1, ' ', /*ensure_ascii=*/true, replace)}};
   }
 
  private:
@@ -56,30 +70,29 @@ class ImageTexts {
                : nlohmann::json(value).dump(-1, ' ', false, replace);
   }
 
-  std::string parameters(const Sample& sample, std::int64_t iteration, const at::Tensor& image) const {
+  std::string parameters(const Sample& sample, std::int64_t iteration, const at::Tensor& image,
+                         std::int64_t steps, const std::string& guidance) const {
     return fmt::format(
-        "{}{}Steps: 1, Sampler: {}, Seed: {}, Size: {}x{}, Model: {}, ReNO iteration: {}, "
+        "{}{}Steps: {}, Sampler: {}{}, Seed: {}, Size: {}x{}, Model: {}, ReNO iteration: {}, "
         "Prompt index: {}, Version: reno {}",
-        sample.prompt.text, sample.prompt.text.empty() ? "" : "\n", quoted(sampler_), sample.seed,
-        image.size(2), image.size(1), quoted(model_), iteration, sample.prompt.index, version);
+        sample.prompt.text, sample.prompt.text.empty() ? "" : "\n", steps, quoted(sampler_), guidance,
+        sample.seed, image.size(2), image.size(1), quoted(model_), iteration, sample.prompt.index, version);
   }
 
-  nlohmann::ordered_json json(const Sample& sample, std::int64_t iteration,
-                              const ImageMetrics& metrics) const {
+  static nlohmann::ordered_json json(const Sample& sample, std::int64_t iteration) {
     nlohmann::ordered_json object;
     object["version"] = version;
     object["text"] = sample.prompt.text;
     object["prompt"] = sample.prompt.index;
     object["seed"] = sample.seed;
     object["iteration"] = iteration;
-    object.update(detail::measured(rewards_, metrics));
-    object["experiment"] = experiment_;
     return object;
   }
 
   std::string experiment_;  ///< resolved, as TOML
   std::string model_;
   std::string sampler_;
+  RefineOptions refine_;
   std::vector<std::string> rewards_;
 };
 

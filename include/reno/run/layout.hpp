@@ -22,7 +22,9 @@ struct SampleFiles {
   std::filesystem::path initial_image;
   std::filesystem::path best_image;
   std::filesystem::path best_noise;
-  std::filesystem::path iterations;  ///< folder of `save_all_images`
+  std::filesystem::path iterations;             ///< folder of `save_all_images`
+  std::filesystem::path refined_initial_image;  ///< the two of `[refine]`
+  std::filesystem::path refined_best_image;
   std::filesystem::path events;  ///< folder of `tensorboard`, whose path TensorBoard shows as the run's name
 };
 
@@ -65,18 +67,32 @@ inline SampleFiles sample_files(const RunOptions& run, const Sample& sample) {
   if (run.task != Task::single) events /= fmt::format("{:05}", sample.prompt.index);
   if (run.images_per_prompt() > 1) events /= seed;
   if (run.task == Task::geneval) {
-    return {folder / "initial" / (seed + ".png"), folder / "samples" / (seed + ".png"),
-            folder / "noise" / (seed + ".safetensors"), folder / "images" / seed, events};
+    return {folder / "initial" / (seed + ".png"),
+            folder / "samples" / (seed + ".png"),
+            folder / "noise" / (seed + ".safetensors"),
+            folder / "images" / seed,
+            folder / "refined_initial" / (seed + ".png"),
+            folder / "refined" / (seed + ".png"),
+            events};
   }
   if (run.task == Task::t2i_compbench) {
     const std::string number = fmt::format("{:06}", sample.number);
     const auto image = fmt::format("{}_{}.png", compbench_name(sample.prompt.text), number);
-    return {std::filesystem::path("initial") / image, std::filesystem::path("samples") / image,
+    return {std::filesystem::path("initial") / image,
+            std::filesystem::path("samples") / image,
             std::filesystem::path("noise") / (number + ".safetensors"),
-            std::filesystem::path("images") / number, events};
+            std::filesystem::path("images") / number,
+            std::filesystem::path("refined_initial") / image,
+            std::filesystem::path("refined") / image,
+            events};
   }
   const auto own = run.images_per_prompt() > 1 ? folder / seed : folder;
-  return {own / "init_image.png", own / "best_image.png", own / "best_noise.safetensors", own / "images",
+  return {own / "init_image.png",
+          own / "best_image.png",
+          own / "best_noise.safetensors",
+          own / "images",
+          own / "init_image_refined.png",
+          own / "best_image_refined.png",
           events};
 }
 

@@ -2,6 +2,8 @@
 // only weights and settings differ.
 #pragma once
 
+#include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -15,7 +17,9 @@ class Models {
   /// The objective of the experiment, loaded only where the one at hand is of other models. It lives until
   /// the next call.
   Objective& get(const Experiment& experiment, const Registry& registry, const Context& context) {
-    Key key{experiment.generator, experiment.rewards, context.device, context.dtype, context.memory};
+    const auto& refine = experiment.refine;
+    Key key{experiment.generator, experiment.rewards, refine.generator, refine.steps > 0 ? context.seed : 0,
+            context.device,       context.dtype,      context.memory};
     for (auto& term : key.rewards) term.weight = 0.0;
     if (!objective_ || !(key_ == key)) {
       objective_.reset();  // before others take its memory
@@ -38,6 +42,8 @@ class Models {
   struct Key {
     Component generator;
     std::vector<RewardTerm> rewards;
+    std::optional<std::filesystem::path> refiner;
+    std::uint64_t seed = 0;  ///< samplers that refine draw noise from it
     c10::Device device = c10::kCPU;
     c10::ScalarType dtype = c10::kFloat;
     MemoryMode memory = MemoryMode::balanced;

@@ -2,6 +2,9 @@
 // image, its noise and a line for each result.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,6 +18,17 @@
 #include "reno/run/tensorboard.hpp"
 
 namespace reno {
+
+/// Images of several steps (`[refine]`), of a batch or of one of its elements.
+struct RefinedImages {
+  at::Tensor initial;  ///< from the initial noise
+  at::Tensor best;     ///< from the best
+
+  RefinedImages at(std::size_t n) const {
+    const auto row = static_cast<std::int64_t>(n);
+    return {initial[row], best[row]};
+  }
+};
 
 class Record {
  public:
@@ -63,8 +77,9 @@ class Record {
     }
   }
 
-  /// Writes what is known of each image of the batch.
-  void save(const Batch& batch, const std::vector<ImageResult>& results) {
+  /// Writes what is known of each image of the batch; `refined` where there are such images.
+  void save(const Batch& batch, const std::vector<ImageResult>& results,
+            const std::optional<RefinedImages>& refined = {}) {
     for (std::size_t n = 0; n < results.size(); ++n) {
       const auto& result = results[n];
       if (!result.best_image.defined()) continue;
@@ -77,11 +92,20 @@ class Record {
       if (!boards_.empty()) boards_[n].image(result.best_iteration, "image/best", result.best_image);
       write_safetensors(directory_.file(files.best_noise), {{"noise", result.best_noise.unsqueeze(0).cpu()}},
                         {});
-      results_.append(result_json(rewards_, sample, files, result));
+      if (refined) save_refined(sample, result, refined->at(n));
+      results_.append(result_json(rewards_, sample, files, result, refined.has_value()));
     }
   }
 
  private:
+  void save_refined(const Sample& sample, const ImageResult& result, const RefinedImages& images) const {
+    const auto files = sample_files(run_, sample);
+    write_png(directory_.file(files.refined_initial_image), images.initial,
+              image_texts_.refined(sample, 0, images.initial));
+    write_png(directory_.file(files.refined_best_image), images.best,
+              image_texts_.refined(sample, result.best_iteration, images.best));
+  }
+
   void log_to_board(TensorBoardLog& board, const Iteration& iteration, const ImageMetrics& metrics,
                     const at::Tensor& image) const {
     std::vector<std::pair<std::string, double>> scalars;

@@ -6,6 +6,7 @@
 
 #include <boost/archive/iterators/base64_from_binary.hpp>
 #include <boost/archive/iterators/transform_width.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -62,13 +63,21 @@ class Report {
 
   explicit Report(std::vector<std::string> rewards) : rewards_(std::move(rewards)) {}
 
-  void add(const std::string& prompt, const ImageResult& result) {
+  /// `refined`: initial and best image of `[refine]`, where there are such.
+  void add(const std::string& prompt, const ImageResult& result,
+           const std::optional<std::pair<at::Tensor, at::Tensor>>& refined = {}) {
     if (++count_ > max_prompts) return;
     body_ +=
         fmt::format("<section><h2>{}</h2><div class=pair><figure>{}<figcaption>initial</figcaption></figure>",
                     escape_html(prompt), html_image(result.initial_image, "initial image"));
     body_ += fmt::format("<figure>{}<figcaption>best, iteration {}</figcaption></figure></div>",
                          html_image(result.best_image, "best image"), result.best_iteration);
+    if (refined)
+      body_ += fmt::format(
+          "<div class=pair><figure>{}<figcaption>initial, refined</figcaption></figure>"
+          "<figure>{}<figcaption>best, refined</figcaption></figure></div>",
+          html_image(refined->first, "initial image, refined"),
+          html_image(refined->second, "best image, refined"));
     body_ += "<table><tr><th>reward<th>initial<th>best</tr>";
     for (std::size_t k = 0; k < rewards_.size(); ++k) {
       body_ += row(rewards_[k], result.initial.scores[k], result.best.scores[k]);

@@ -49,9 +49,10 @@ inline nlohmann::ordered_json metrics_json(const std::vector<std::string>& rewar
   return object;
 }
 
-/// A line of results.jsonl: the outcome of one image, and where its files are.
+/// A line of results.jsonl: the outcome of one image, and where its files are. `refined`: whether there are
+/// those of `[refine]`.
 inline nlohmann::ordered_json result_json(const std::vector<std::string>& rewards, const Sample& sample,
-                                          const SampleFiles& files, const ImageResult& result) {
+                                          const SampleFiles& files, const ImageResult& result, bool refined) {
   nlohmann::ordered_json object;
   object["prompt"] = sample.prompt.index;
   object["seed"] = sample.seed;
@@ -63,6 +64,10 @@ inline nlohmann::ordered_json result_json(const std::vector<std::string>& reward
   object["files"] = {{"initial_image", files.initial_image.string()},
                      {"best_image", files.best_image.string()},
                      {"best_noise", files.best_noise.string()}};
+  if (refined) {
+    object["files"]["refined_initial_image"] = files.refined_initial_image.string();
+    object["files"]["refined_best_image"] = files.refined_best_image.string();
+  }
   return object;
 }
 
@@ -77,6 +82,8 @@ struct FinishedImage {
   std::int64_t best_iteration = 0;
   std::filesystem::path initial_image;  ///< relative to the run directory, as is the next
   std::filesystem::path best_image;
+  std::filesystem::path refined_initial_image;  ///< empty where nothing was refined, as is the next
+  std::filesystem::path refined_best_image;
 };
 
 /// Throws a JSON exception when the line is not as `result_json` writes it.
@@ -101,6 +108,8 @@ inline FinishedImage parse_result(const std::vector<std::string>& rewards,
   image.best_iteration = line.at("best_iteration").get<std::int64_t>();
   image.initial_image = line.at("files").at("initial_image").get<std::string>();
   image.best_image = line.at("files").at("best_image").get<std::string>();
+  image.refined_initial_image = line.at("files").value("refined_initial_image", "");
+  image.refined_best_image = line.at("files").value("refined_best_image", "");
   return image;
 }
 

@@ -101,8 +101,13 @@ class Run {
     return read_resume_point(directory_.own_file("resume.safetensors")).value_or(ResumePoint{});
   }
 
+  /// What `noise.as_networks` leaves of it.
+  at::Tensor rounded(const at::Tensor& noise) const {
+    return experiment_.noise.as_networks ? noise.to(context_.dtype).to(noise.scalar_type()) : noise;
+  }
+
   at::Tensor to_run(const std::vector<at::Tensor>& parts) const {
-    return at::cat(parts).to(context_.device, context_.master_dtype());
+    return rounded(at::cat(parts).to(context_.device, context_.master_dtype()));
   }
 
   BatchWork begin(const Batch& batch) {
@@ -113,7 +118,8 @@ class Run {
       work.sources.emplace_back(sample.seed, sample.prompt.index, objective_.generator().noise_shape());
       noises.push_back(initial_noise_(work.sources.back()));
     }
-    work.noise = to_run(noises);
+    work.initial_noise = to_run(noises);
+    work.noise = work.initial_noise.clone();
     if (experiment_.run.mode == Mode::optimize)
       work.optimizer.emplace(make_optimizer(experiment_, registry_, context_));
     if (point_.batch == batch.index && point_.iteration > 0) work.restore(point_, context_.device);
@@ -139,26 +145,44 @@ class Run {
     };
     const NextNoise next_noise = [&](at::Tensor& noise, const Evaluation& evaluation,
                                      const Evaluate& evaluate) {
-      if (work.optimizer) return work.optimizer->step(noise, evaluation, evaluate);
+      if (work.optimizer) {
+        work.optimizer->step(noise, evaluation, evaluate);
+        noise.copy_(rounded(noise));
+        return;
+      }
       std::vector<at::Tensor> fresh;
       for (auto& source : work.sources) fresh.push_back(source.draw());
       noise = to_run(fresh);
     };
     saved_ = {};
     bool finished = false;
+    std::optional<RefinedImages> refined;
     try {
       finished =
           optimize_noise(objective_, encoded, work.noise, next_noise, loop, work.results) == loop.iterations;
+      if (finished && experiment_.refine.steps > 0) refined = refine(work, encoded);
     } catch (const std::exception&) {
       progress.clear();
       save_what_there_is(work);
       throw;
     }
     if (!finished) save_point(work);
-    record_.save(batch, work.results);
+    record_.save(batch, work.results, refined);
     if (finished) save_point(batch.index + 1);
     progress.next_batch();
     return finished;
+  }
+
+  /// The images of several steps from the noise before and after.
+  RefinedImages refine(const BatchWork& work, const EncodedPrompts& encoded) const {
+    const at::NoGradGuard no_grad;
+    std::vector<at::Tensor> best;
+    for (const auto& result : work.results) best.push_back(result.best_noise);
+    const auto from = [&](const at::Tensor& noise) {
+      return objective_.generator().refine(noise, encoded.conditioning, experiment_.refine.steps,
+                                           experiment_.refine.guidance);
+    };
+    return {from(work.initial_noise), from(at::stack(best))};
   }
 
   void add(const BatchWork& work, const Iteration& iteration, Progress& progress) {

@@ -95,12 +95,26 @@ class RunDirectory {
 
   /// Removes what a run writes, and nothing else that a user may keep here.
   static void clear(const std::filesystem::path& folder, bool inside) {
-    constexpr std::array<std::string_view, 15> files = {
-        "experiment.toml",        "metrics.jsonl", "results.jsonl",      "results.json",   "report.html",
-        "comparison.png",         "prompt.txt",    "metadata.jsonl",     "init_image.png", "best_image.png",
-        "best_noise.safetensors", "progress.json", "resume.safetensors", "sweep.csv",      "sweep.md"};
-    constexpr std::array<std::string_view, 8> folders = {"samples",     "initial", "noise", "images",
-                                                         "tensorboard", ".shards", "cells", "slurm"};
+    constexpr std::array<std::string_view, 17> files = {"init_image_refined.png",
+                                                        "best_image_refined.png",
+                                                        "experiment.toml",
+                                                        "metrics.jsonl",
+                                                        "results.jsonl",
+                                                        "results.json",
+                                                        "report.html",
+                                                        "comparison.png",
+                                                        "prompt.txt",
+                                                        "metadata.jsonl",
+                                                        "init_image.png",
+                                                        "best_image.png",
+                                                        "best_noise.safetensors",
+                                                        "progress.json",
+                                                        "resume.safetensors",
+                                                        "sweep.csv",
+                                                        "sweep.md"};
+    constexpr std::array<std::string_view, 10> folders = {
+        "refined_initial", "refined",     "samples", "initial", "noise",
+        "images",          "tensorboard", ".shards", "cells",   "slurm"};
     constexpr std::array<std::string_view, 4> inner = {".lock", "error.txt", "log.txt", "job.sh"};
     const auto is_one_of = [](const auto& names, const std::string& name) {
       return std::find(names.begin(), names.end(), name) != names.end();

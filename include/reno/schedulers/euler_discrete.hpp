@@ -35,10 +35,17 @@ struct EulerDiscreteSteps {
   /// From sigma_i to sigma_{i+1}, given what the network predicted. The update runs in float32 at least and
   /// is rounded to the network's dtype; products of the network's output and a number stay in its dtype.
   at::Tensor step(const at::Tensor& model_output, std::size_t i, const at::Tensor& sample) const {
+    return moved(model_output, i, sample, sigmas[i + 1]).to(model_output.scalar_type());
+  }
+
+ protected:
+  /// From sigma_i to `target`, in float32 at least.
+  at::Tensor moved(const at::Tensor& model_output, std::size_t i, const at::Tensor& sample,
+                   float target) const {
     const float sigma = sigmas[i];
     const auto x = sample.scalar_type() == at::kDouble ? sample : sample.to(at::kFloat);
     const auto derivative = (x - predict_original(model_output, sigma, x)) / sigma;
-    return (x + derivative * (sigmas[i + 1] - sigma)).to(model_output.scalar_type());
+    return x + derivative * (target - sigma);
   }
 
  private:

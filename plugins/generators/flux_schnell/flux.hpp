@@ -111,7 +111,7 @@ struct Flux {
                                                  {"encoder.", "quant_conv."})),
         positions(transformer.embed_positions(max_length, grid.rows, grid.columns)),
         log(context.log) {
-    transformer.recompute = context.memory != MemoryMode::fast;
+    transformer.recompute = vae.recompute = context.memory != MemoryMode::fast;
     if (!log) return;
     log_unused({text_weights.weights()}, "text_encoder", *log);
     log_unused({text_weights_2.weights()}, "text_encoder_2", *log);

@@ -105,7 +105,7 @@ struct PixArtAlpha {
                                               size.width / config.vae.scale_factor())),
         time(transformer.adaln_single(static_cast<double>(timestep), size.height, size.width)),
         log(context.log) {
-    transformer.recompute = context.memory != MemoryMode::fast;
+    transformer.recompute = vae.recompute = context.memory != MemoryMode::fast;
     if (log) log_unused({text_weights.weights()}, "text_encoder", *log);
   }
 

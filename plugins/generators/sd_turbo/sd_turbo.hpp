@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "reno/error.hpp"
-#include "stable_diffusion.hpp"
+#include "reno/pipelines/refinement_base.hpp"
+#include "reno/pipelines/stable_diffusion.hpp"
 
 namespace reno {
 
@@ -22,6 +22,7 @@ class SdTurbo {
     std::filesystem::path weights = "stabilityai/sd-turbo";
     std::string variant;
     std::filesystem::path base;
+    ImageSize size;
 
     void describe(auto& field) {
       field("weights", weights, "hub id or directory of the model, in diffusers' layout");
@@ -32,6 +33,7 @@ class SdTurbo {
             "multi-step model that refines the optimised noise, for example "
             "stabilityai/stable-diffusion-2-1-base; "
             "empty: this model, in more steps");
+      size.describe(field);
     }
   };
 
@@ -41,14 +43,12 @@ class SdTurbo {
   };
 
   SdTurbo(const Options& options, const Context& context)
-      : options_(options),
-        context_(context),
-        model_(Pretrained(options.weights, options.variant, context), context),
-        one_step_(prepare_one_step()) {
-    if (!options.base.empty()) check_base();
-  }
+      : model_(Pretrained(options.weights, options.variant, context), context),
+        noise_shape_(model_.config.noise_shape(options.size)),
+        one_step_(prepare_one_step()),
+        base_(options.base, options.variant, context, noise_shape_.front()) {}
 
-  std::vector<std::int64_t> noise_shape() const { return model_.config.noise_shape(); }
+  std::vector<std::int64_t> noise_shape() const { return noise_shape_; }
 
   Conditioning encode(const Prompts& prompts) const {
     const c10::NoGradGuard no_grad;
@@ -63,9 +63,8 @@ class SdTurbo {
   at::Tensor refine(const at::Tensor& noise, const Conditioning& conditioning, std::int64_t steps,
                     double guidance) {
     const c10::NoGradGuard no_grad;
-    if (!options_.base.empty() && !base_) base_.emplace(base_files(), context_);
     const StableDiffusion& model = base_ ? *base_ : model_;
-    const auto embeds = base_ ? base_->encode(conditioning.prompts) : conditioning.prompt_embeds;
+    const auto embeds = base_ ? model.encode(conditioning.prompts) : conditioning.prompt_embeds;
     std::optional<StableDiffusion::Guidance> guide;
     if (guidance > 1) guide = {guidance, model.encode(Prompts{""})};
     return model.sample(model.prepare(steps), noise, embeds, guide);
@@ -77,27 +76,10 @@ class SdTurbo {
     return model_.prepare(1);
   }
 
-  Pretrained base_files() const { return {options_.base, options_.variant, context_}; }
-
-  /// The base is loaded when it is needed, after the optimisation, and takes no memory from it; but what is
-  /// wrong with its files is said now. On the meta device nothing is read but names and shapes.
-  void check_base() const {
-    Context rehearsal = context_;
-    rehearsal.device = c10::kMeta;
-    rehearsal.log = nullptr;
-    const Pretrained files(options_.base, options_.variant, rehearsal);
-    const StableDiffusion base(files, rehearsal);
-    if (base.config.noise_shape() != noise_shape())
-      throw LoadError(fmt::format("{}: takes noise of shape {}, but {} takes {}", files.folder().string(),
-                                  fmt::join(base.config.noise_shape(), "x"), options_.weights.string(),
-                                  fmt::join(noise_shape(), "x")));
-  }
-
-  Options options_;
-  Context context_;
   StableDiffusion model_;
+  std::vector<std::int64_t> noise_shape_;
   StableDiffusion::Sampling one_step_;
-  std::optional<StableDiffusion> base_;
+  RefinementBase<StableDiffusion> base_;
 };
 
 static_assert(RefiningGenerator<SdTurbo>);

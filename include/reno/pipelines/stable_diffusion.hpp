@@ -21,6 +21,8 @@
 #include "reno/nn/clip.hpp"
 #include "reno/nn/offload.hpp"
 #include "reno/nn/unet2d_condition.hpp"
+#include "reno/pipelines/guided_unet.hpp"
+#include "reno/pipelines/image_size.hpp"
 #include "reno/schedulers/denoise.hpp"
 #include "reno/schedulers/euler_discrete.hpp"
 #include "reno/text/clip_tokenizer.hpp"
@@ -53,9 +55,9 @@ struct StableDiffusionConfig {
           "/config.json: addition_embed_type = \"text_time\" is SDXL's, expected Stable Diffusion's null");
   }
 
-  /// Of one image's noise.
-  std::vector<std::int64_t> noise_shape() const {
-    return {unet.in_channels, unet.sample_size, unet.sample_size};
+  /// What the UNet denoises for an image of that size.
+  std::vector<std::int64_t> noise_shape(const ImageSize& size = {}) const {
+    return size.latent_shape(unet.in_channels, unet.sample_size, vae.scale_factor());
   }
 };
 
@@ -94,6 +96,7 @@ struct StableDiffusion {
                                                  {"encoder.", "quant_conv."})),
         log(context.log),
         clock(context.clock) {
+    unet.recompute = vae.recompute = context.memory != MemoryMode::fast;
     if (log) log_unused({text_weights.weights()}, "text_encoder", *log);
   }
 
@@ -113,13 +116,11 @@ struct StableDiffusion {
   /// in the noise.
   at::Tensor sample(const Sampling& sampling, const at::Tensor& noise, const at::Tensor& prompt_embeds,
                     const std::optional<Guidance>& guidance = {}) const {
-    const auto embeds = guidance
-                            ? at::cat({guidance->negative_embeds.expand_as(prompt_embeds), prompt_embeds})
-                            : prompt_embeds;
-    const auto predict = [&](const at::Tensor& input, std::size_t i) {
-      if (!guidance) return unet(input, sampling.times[i], embeds);
-      return schedulers::guided(unet(at::cat({input, input}), sampling.times[i], embeds), guidance->scale);
-    };
+    GuidedUNet predict{unet, sampling.times, prompt_embeds, {}};
+    if (guidance) {
+      predict.prompt = at::cat({guidance->negative_embeds.expand_as(prompt_embeds), prompt_embeds});
+      predict.guidance = guidance->scale;
+    }
     mark_gradient(clock, noise, "denoise backward");
     const auto latents = schedulers::denoise(sampling.steps, noise.to(prompt_embeds.scalar_type()), predict);
     mark_stage(clock, "denoise");

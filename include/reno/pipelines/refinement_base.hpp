@@ -1,0 +1,52 @@
+// The multi-step model that refines what a one-step model's noise has become.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "reno/error.hpp"
+#include "reno/io/pretrained.hpp"
+
+namespace reno {
+
+/// `Pipeline` is built from a model directory and a context, and has the configuration of its UNet. It is
+/// loaded when it is needed, after the optimisation, and takes no memory from it; but what is wrong with its
+/// files is said at once.
+template <class Pipeline>
+class RefinementBase {
+ public:
+  /// `weights` as for Pretrained; empty: there is no such model. `channels`: of the latents that it will get.
+  RefinementBase(std::filesystem::path weights, std::string variant, const Context& context,
+                 std::int64_t channels)
+      : weights_(std::move(weights)), variant_(std::move(variant)), context_(context) {
+    if (weights_.empty()) return;
+    Context rehearsal = context_;  // on the meta device nothing is read but names and shapes
+    rehearsal.device = c10::kMeta;
+    rehearsal.log = nullptr;
+    const Pretrained files(weights_, variant_, rehearsal);
+    const Pipeline pipeline(files, rehearsal);
+    if (pipeline.config.unet.in_channels != channels)
+      throw LoadError(fmt::format("{}: denoises latents of {} channels, but the one-step model's have {}",
+                                  files.folder().string(), pipeline.config.unet.in_channels, channels));
+  }
+
+  explicit operator bool() const { return !weights_.empty(); }
+
+  /// Loads it the first time.
+  const Pipeline& operator*() {
+    if (!pipeline_) pipeline_.emplace(Pretrained(weights_, variant_, context_), context_);
+    return *pipeline_;
+  }
+
+ private:
+  std::filesystem::path weights_;
+  std::string variant_;
+  Context context_;
+  std::optional<Pipeline> pipeline_;
+};
+
+}  // namespace reno
