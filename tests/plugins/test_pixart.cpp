@@ -124,8 +124,8 @@ TEST_CASE("pixart: another size is made in a trained shape, resized and cropped"
   const auto model = writable_copy(small_model(), folder);
   replace_in_file(model / "dmd/transformer/config.json", "\"sample_size\": 8", "\"sample_size\": 32");
   PixArt::Options options;
-  options.height = 100;
-  options.width = 300;
+  options.size.height = 100;
+  options.size.width = 300;
   const auto generator = load(model, {}, options);
   CHECK(generator.noise_shape() == std::vector<std::int64_t>{4, 144 / 8, 432 / 8});  // the ratio 0.33
   const auto noise = at::randn({1, 4, 18, 54}).requires_grad_(true);
@@ -136,8 +136,8 @@ TEST_CASE("pixart: another size is made in a trained shape, resized and cropped"
 
   options.binning = false;
   CHECK_THROWS_WITH(load(model, {}, options), Catch::Contains("height = 100 is not a multiple of 16"));
-  options.height = 96;
-  options.width = 304;
+  options.size.height = 96;
+  options.size.width = 304;
   const auto exact = load(model, {}, options);
   CHECK(exact.noise_shape() == std::vector<std::int64_t>{4, 12, 38});
   CHECK(exact.generate(at::randn({1, 4, 12, 38}), exact.encode({"a cat"})).sizes() ==

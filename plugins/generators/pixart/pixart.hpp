@@ -5,12 +5,12 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "pixart_alpha.hpp"
 #include "reno/error.hpp"
+#include "reno/pipelines/image_size.hpp"
 
 namespace reno {
 
@@ -20,7 +20,7 @@ class PixArt {
     std::filesystem::path weights = "PixArt-alpha/PixArt-XL-2-1024-MS";
     std::string variant;
     std::filesystem::path dmd = "PixArt-alpha/PixArt-Alpha-DMD-XL-2-512x512";
-    std::optional<std::int64_t> height, width;
+    ImageSize size;
     bool binning = true;
 
     void describe(auto& field) {
@@ -31,10 +31,7 @@ class PixArt {
           "which weights files of the pipeline, for example fp16; empty: the plain ones, or the only variant "
           "that is there");
       field("dmd", dmd, "hub id or directory with the distilled transformer/ and scheduler/");
-      field("height", height, "of the image in pixels; unset: what the model was trained for",
-            bounds{1, 16384});
-      field("width", width, "of the image in pixels; unset: what the model was trained for",
-            bounds{1, 16384});
+      size.describe(field);
       field("binning", binning,
             "generate the most similar shape that the model was trained on, then resize and crop");
     }
@@ -62,7 +59,8 @@ class PixArt {
       : PixArt(options, context, files, PixArtConfig(files)) {}
 
   PixArt(const Options& options, const Context& context, const PixArtFiles& files, const PixArtConfig& config)
-      : size_{options.height.value_or(config.native_size()), options.width.value_or(config.native_size())},
+      : size_{options.size.height.value_or(config.native_size()),
+              options.size.width.value_or(config.native_size())},
         model_(load(files, config, generated_size(options.binning, config), context)) {}
 
   /// The positions and the time step are embedded here; nothing of it is optimised.
