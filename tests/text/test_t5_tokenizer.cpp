@@ -241,6 +241,13 @@ TEST_CASE("T5's tokenizer: pieces are chosen by the sum of their scores", "[text
   CHECK(ids(field(5, 0), "a b") == Ids{2, 4, 2, 5});  // spaces stay spaces, for which there is no piece
 }
 
+TEST_CASE("T5's tokenizer: sums of scores are rounded as the library rounds them", "[text][t5]") {
+  // Three dots are cut as 1 + 2 or 2 + 1, whose sums differ in exact arithmetic only.
+  const auto tokenizer = T5Tokenizer::from_directory(published, 16);
+  CHECK(tokenizer.encode_text("re\u00BD ri+C\u2026\u201Dq") ==
+        Ids{72, 206, 2, 141, 128, 214, 223, 195, 229, 2, 212});
+}
+
 TEST_CASE("T5's tokenizer refuses settings that contradict the model", "[text][t5]") {
   const test::TemporaryFolder folder;
   fs::copy(published / "spiece.model", folder.path());

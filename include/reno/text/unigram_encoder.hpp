@@ -115,19 +115,18 @@ class UnigramEncoder {
     for (std::size_t start = 0; start < text.size();) {
       const std::size_t character = std::min(character_size(text[start]), text.size() - start);
       bool has_character = false;
-      const auto offer = [&](std::int64_t id, std::size_t length, double score) {
+      const auto offer = [&](std::int64_t id, std::size_t length, float score) {
         Node& node = nodes[start + length];
-        const double total = score + nodes[start].score;
-        if (node.start == Node::unreached || total > node.score)
-          node = {id, static_cast<float>(total), start};
+        const float total = score + nodes[start].score;
+        if (node.start == Node::unreached || total > node.score) node = {id, total, start};
       };
       for_each_prefix(text.substr(start), [&](std::size_t id, std::size_t length) {
         const auto& piece = model_.pieces[id];
         if (piece.type == PieceType::unused) return;
         // What users defined is always taken.
-        const double score = piece.type == PieceType::user_defined
-                                 ? static_cast<float>(length) * highest_score_ - 0.1
-                                 : piece.score;
+        const float score = piece.type == PieceType::user_defined
+                                ? static_cast<float>(length) * highest_score_ - 0.1F
+                                : piece.score;
         offer(static_cast<std::int64_t>(id), length, score);
         has_character = has_character || length == character;
       });
