@@ -126,7 +126,7 @@ TEST_CASE("pickle: only permitted functions are called, and only with arguments"
 
 TEST_CASE("pickle: other opcodes are refused by name and byte") {
   CHECK_THAT(error_of(pickle(global("m", "name") + ")\x81")),
-             Contains("byte 11 of") && Contains("NEWOBJ (0x81)"));
+             Contains("byte 11 of") && Contains("an object that it may not make"));
   CHECK_THAT(error_of(pickle("(i__main__\nx\n")), Contains("INST (0x69)"));
   CHECK_THAT(error_of(pickle("\xff")), Contains("opcode 0xff"));
   CHECK_THAT(error_of(pickle("\x8d\xff\xff\xff\xff\xff\xff\xff\xff")), Contains("BINUNICODE8 (0x8d)"));

@@ -388,22 +388,58 @@ TEST_CASE("pytorch: files that are something else are told apart") {
              Contains("flat_zip.pt: has no tensor \"missing\""));
 }
 
-TEST_CASE("pytorch: TorchScript archives are recognised") {
-  const std::string script =
-      zip({{"m/data.pkl", pickle("}")}, {"m/code/m.py", "", 8}, {"m/constants.pkl", pickle(")")}});
-  const TemporaryFile file(script);
-  CHECK(is_torchscript_archive(file.path()));
-  CHECK_THAT(error_of(script), Contains("is a TorchScript archive"));
-  CHECK(!is_torchscript_archive(containers_a / "flat_zip.pt"));
-  CHECK(!is_torchscript_archive(containers_a / "flat_legacy.pt"));
+namespace {
+
+/// An archive of torch.jit.save: the pickle's object, a program that nobody reads, and storages.
+std::string torchscript(const std::string& body, const StorageBytes& storages = {}) {
+  return pytorch_zip(body, storages,
+                     {{"archive/code/m.py", "\xff", 8}, {"archive/constants.pkl", "damaged"}});
+}
+
+/// What torch.jit.save writes for an object.
+std::string object(const std::string& type, const std::vector<std::string>& attributes) {
+  return global("__torch__.clip.model", type) + ")\x81" + dict(attributes) + "b";
+}
+
+}  // namespace
+
+TEST_CASE("pytorch: the weights of a TorchScript archive are read, and its program is not") {
+  const std::string floats(8, '\0');
+  const auto weight = tensor({.key = "0", .size = 2}, 0, {2}, {1});
+  const TemporaryFile file(torchscript(
+      object("CLIP",
+             {text("model"), object("Linear", {text("weight"), weight, text("training"), "\x88"}),
+              text("sizes"), call(global("torch.jit._pickle", "build_intlist"), tuple({list({number(1)})})),
+              text("scale"), weight}),
+      {{"0", floats}}));
+  CHECK(open_pytorch_file(file.path())->names() == std::vector<std::string>{"model.weight", "scale"});
+
+  // Only such an archive may have objects, and they are made of nothing but attributes.
+  const auto simple = object("Linear", {text("weight"), weight});
+  CHECK_THAT(error_of(pytorch_zip(simple, {{"0", floats}})), Contains("\"__torch__.clip.model.Linear\""));
+  const auto refused = [&](const std::string& body) { return error_of(torchscript(body, {{"0", floats}})); };
+  CHECK_THAT(refused(call(global("__torch__", "Linear"), ")")), Contains("calls __torch__.Linear"));
+  CHECK_THAT(refused(global("__torch__", "Linear") + "(K\x01t\x81"), Contains("that it may not make"));
+  CHECK_THAT(refused(global("collections", "OrderedDict") + ")\x81"), Contains("that it may not make"));
+  CHECK_THAT(refused(object("Linear", {}) + "K\x01" + "b"), Contains("BUILD is allowed only"));
+  CHECK_THAT(refused(global("os", "system") + ")\x81"), Contains("\"os.system\""));
+}
+
+TEST_CASE("pytorch: OpenAI's archive of CLIP has the tensors of its state dict") {
   for (const char* preset : {"a", "b"}) {
-    const fs::path published = goldens / preset / "rewards/aesthetic/ViT-L-14.pt";
-    if (!fs::exists(published)) {
-      WARN("skipped, absent: " << published);
+    const fs::path folder = goldens / preset / "rewards/aesthetic";
+    if (!fs::exists(folder / "ViT-L-14.state_dict.pt")) {
+      WARN("skipped, absent: " << folder / "ViT-L-14.state_dict.pt");
       continue;
     }
-    CHECK(is_torchscript_archive(published));
-    CHECK_THAT(load_error([&] { open_pytorch_file(published); }), Contains("is a TorchScript archive"));
+    const auto archive = open_pytorch_file(folder / "ViT-L-14.pt");
+    const auto state_dict = open_pytorch_file(folder / "ViT-L-14.state_dict.pt");
+    for (const auto& name : state_dict->names()) {
+      INFO(preset << " " << name);
+      REQUIRE(archive->find(name) != nullptr);
+      CHECK(archive->find(name)->dtype == state_dict->find(name)->dtype);
+      CHECK(at::equal(archive->read(name), state_dict->read(name)));
+    }
   }
 }
 

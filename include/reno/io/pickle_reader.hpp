@@ -36,7 +36,8 @@ struct PickleLimits {
 
 /// Reads one pickle from the front of `bytes`, which must outlive the result. Throws LoadError, with the
 /// byte, for anything damaged, forbidden or beyond the limits. `collections.OrderedDict()` becomes a
-/// PickleDict, its `_metadata` attribute is dropped, every other permitted call stays a PickleCall.
+/// PickleDict, its `_metadata` attribute is dropped, an object of a permitted class becomes a PickleDict of
+/// its attributes, every other permitted call stays a PickleCall or None where the allow-list ignores it.
 class PickleReader {
  public:
   PickleReader(std::string_view bytes, PickleSite site, PickleAllowList allow, PickleLimits limits = {})
@@ -86,6 +87,7 @@ class PickleReader {
       case global: return push_global();
       case stack_global: return push_stack_global();
       case reduce: return make_call();
+      case newobj: return make_object();
       case build: return set_attributes();
       case binpersid: return push(PicklePersistentId{pop()});
       case memoize: return remember(static_cast<std::uint32_t>(memo_.size()));
@@ -224,22 +226,40 @@ class PickleReader {
     const std::vector<PickleRef> call = pop_many(2);
     const auto* function = pickle_.get<PickleGlobal>(call[0]);
     const auto* arguments = pickle_.get<PickleTuple>(call[1]);
-    if (!function || !arguments || function->use != PickleGlobalUse::callable) {
+    const auto use = function ? function->use : PickleGlobalUse::refused;
+    if (!arguments || (use != PickleGlobalUse::callable && use != PickleGlobalUse::ignored)) {
       fail(fmt::format("the pickle calls {}, which is not a function that it may call",
                        function ? fmt::format("{}.{}", function->module, function->name) : "an object"));
     }
+    if (use == PickleGlobalUse::ignored) return push(PickleNone{});
     if (!function->is("collections", "OrderedDict")) return push(PickleCall{call[0], call[1]});
     if (!arguments->items.empty()) fail("an OrderedDict is built in a way that is not supported");
     return push(PickleDict{});
+  }
+
+  /// NEWOBJ, with the class and no arguments; nothing is constructed.
+  bool make_object() {
+    const std::vector<PickleRef> operands = pop_many(2);
+    const auto* type = pickle_.get<PickleGlobal>(operands[0]);
+    const auto* arguments = pickle_.get<PickleTuple>(operands[1]);
+    if (!type || type->use != PickleGlobalUse::object || !arguments || !arguments->items.empty())
+      fail("the pickle makes an object that it may not make");
+    return push(PickleDict{.items = {}, .of_object = true});
   }
 
   /// BUILD sets attributes. The one that state dicts have is `_metadata` (module versions), of no use here.
   bool set_attributes() {
     const std::vector<PickleRef> operands = pop_many(2);
     const auto* state = pickle_.get<PickleDict>(operands[1]);
+    auto* object = std::get_if<PickleDict>(&pickle_.nodes[operands[0]].value);
+    if (object && object->of_object && object->items.empty() && state) {
+      object->items.swap(
+          std::get<PickleDict>(pickle_.nodes[operands[1]].value).items);  // a copy could be repeated
+      return push_ref(operands[0]);
+    }
     const bool only_metadata = state && state->items.size() == 1 && pickle_.find(*state, "_metadata");
     if (!pickle_.get<PickleDict>(operands[0]) || !only_metadata) {
-      fail("the pickle opcode BUILD is allowed only for a state dict's _metadata");
+      fail("the pickle opcode BUILD is allowed only for a state dict's _metadata and an object's attributes");
     }
     return push_ref(operands[0]);
   }

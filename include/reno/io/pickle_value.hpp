@@ -25,8 +25,9 @@ struct PickleNone {};
 struct PickleBigInteger {
   std::string_view bytes;
 };
-/// What an allow-list says of a Python name.
-enum class PickleGlobalUse { refused, reference, callable };
+/// What an allow-list says of a Python name: not even to be mentioned, to be compared with, a function whose
+/// calls are kept as such, one whose calls are passed over, a class whose objects are their attributes.
+enum class PickleGlobalUse { refused, reference, callable, ignored, object };
 /// A Python name such as `torch.FloatStorage`. It is only ever compared.
 struct PickleGlobal {
   std::string_view module, name;
@@ -41,9 +42,10 @@ struct PickleTuple {
 struct PickleList {
   std::vector<PickleRef> items;
 };
-/// A dict or OrderedDict, in the stream's order, with whatever keys it wrote.
+/// A dict or OrderedDict, in the stream's order, with whatever keys it wrote; or an object's attributes.
 struct PickleDict {
   std::vector<std::pair<PickleRef, PickleRef>> items;
+  bool of_object = false;
 };
 /// A call that was asked for and not made.
 struct PickleCall {

@@ -1,6 +1,7 @@
 // The two layouts of torch.save (https://pytorch.org/docs/stable/notes/serialization.html): a zip file with
 // one pickle and one member per storage, and before PyTorch 1.6 five pickles followed by the storages. Finds
-// the tensors that the pickle describes and the bytes of every storage, and checks that both fit.
+// the tensors that the pickle describes and the bytes of every storage, and checks that both fit. The
+// archives of torch.jit.save are zip files of the same kind with a program beside, which nobody looks at.
 #pragma once
 
 #include <c10/core/ScalarType.h>
@@ -46,6 +47,14 @@ inline bool is_torchscript(const ZipArchive& archive, const std::string& archive
          });
 }
 
+/// What the pickle of such an archive may name besides: the program's classes, whose objects have the weights
+/// as attributes, and the functions that restore typed lists, which hold none.
+inline PickleGlobalUse torchscript_global(std::string_view module, std::string_view name) {
+  if (module == "__torch__" || module.starts_with("__torch__.")) return PickleGlobalUse::object;
+  if (module == "torch.jit._pickle") return PickleGlobalUse::ignored;
+  return state_dict_global(module, name);
+}
+
 /// The folder that a PyTorch archive keeps everything in; its name is arbitrary.
 inline std::string pytorch_archive_root(const ZipArchive& archive, const std::string& path) {
   constexpr std::string_view pickle = "/data.pkl";
@@ -85,15 +94,17 @@ class PytorchContentsReader {
   void read_zip() {
     const ZipArchive archive(bytes_, path_);
     const std::string root = pytorch_archive_root(archive, path_);
-    if (is_torchscript(archive, root))
-      fail("is a TorchScript archive (a program with its weights), not a state dict");
+    const bool program = is_torchscript(archive, root);
+    if (program && !wanted_root_) wanted_root_ = "";  // a part that is called "model" is not the whole
     const ZipEntry* byteorder = archive.find(root + "/byteorder");
     if (byteorder && archive.stored(*byteorder) != "little") {
       fail("its byte order is " + in_quotes(archive.stored(*byteorder)) + ", only little is read");
     }
     const std::string member = root + "/data.pkl";
     const PickleSite site{path_, member};
-    const Pickle pickle = PickleReader(archive.stored(*archive.find(member)), site, state_dict_global).read();
+    const Pickle pickle = PickleReader(archive.stored(*archive.find(member)), site,
+                                       program ? torchscript_global : state_dict_global)
+                              .read();
     read_pickle(pickle, site, false);
     for (auto& [key, storage] : contents_.storages) {
       const ZipEntry* entry = archive.find(root + "/data/" + key);

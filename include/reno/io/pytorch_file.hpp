@@ -1,6 +1,7 @@
 // Reading the weights files that torch.save writes (.pt, .pth, .bin), both the zip format and the one before
-// PyTorch 1.6. Such a file is a program for Python's unpickler; here it is data: nothing in it is run, and
-// whatever is neither a tensor nor plain data is refused. Tensors are views of the mapped file.
+// PyTorch 1.6, and the weights in what torch.jit.save writes (as OpenAI published CLIP). Such a file is a
+// program for Python's unpickler; here it is data: nothing in it is run, and whatever is neither a tensor nor
+// plain data is refused. Tensors are views of the mapped file.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -115,15 +116,6 @@ class PytorchFile : public TensorSource {
 inline std::shared_ptr<const TensorSource> open_pytorch_file(const std::filesystem::path& path,
                                                              const PytorchFileOptions& options = {}) {
   return std::make_shared<const PytorchFile>(path, options);
-}
-
-/// Whether the file is a TorchScript archive (as OpenAI's CLIP is published), which only torch::jit::load
-/// reads. Throws LoadError for a zip file that is damaged or not from PyTorch.
-inline bool is_torchscript_archive(const std::filesystem::path& path) {
-  const MappedFile file(path);
-  if (!ZipArchive::is_zip(file.text())) return false;
-  const ZipArchive archive(file.text(), path.string());
-  return is_torchscript(archive, pytorch_archive_root(archive, path.string()));
 }
 
 }  // namespace reno

@@ -13,9 +13,7 @@
 #include "reno/io/checkpoint.hpp"
 #include "reno/io/config.hpp"
 #include "reno/io/hub.hpp"
-#include "reno/io/pytorch_file.hpp"
 #include "reno/io/tensor_file.hpp"
-#include "reno/io/torchscript_file.hpp"
 #include "reno/io/unused.hpp"
 #include "reno/nn/clip.hpp"
 #include "reno/nn/normalize.hpp"
@@ -88,12 +86,7 @@ class Aesthetic {
     if (std::filesystem::is_directory(path, none))
       return {open_checkpoint(path, "model", options.variant),
               nn::CLIPConfig(Config::read(path / "config.json"))};
-    std::shared_ptr<const TensorSource> stored;
-    if (is_torchscript_archive(path))
-      stored = std::make_shared<const TorchScriptFile>(path);
-    else
-      stored = open_tensor_file(path);
-    const auto source = std::make_shared<const nn::OpenClipSource>(stored);
+    const auto source = std::make_shared<const nn::OpenClipSource>(open_tensor_file(path));
     return {source, nn::open_clip_config(*source, "quick_gelu")};
   }
 
