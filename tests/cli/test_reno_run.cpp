@@ -158,6 +158,60 @@ TEST_CASE("a reward from TorchScript is optimised from the experiment alone", "[
   CHECK_THAT(rehearsal.errors, Contains("a dry run does not run the program"));
 }
 
+TEST_CASE("all five rewards run together, and any one can be left out by hand", "[cli]") {
+  const TemporaryFolder folder;
+  const std::string all = std::string(RENO_SOURCE_DIR) + "/configs/shapes-all-rewards.toml";
+  const auto run = [&](const std::string& name, std::vector<std::string> more) {
+    const auto output = folder.path() / name;
+    more.insert(more.begin(), {all, "--set", "run.iterations=4", "--output", output.string()});
+    const Outcome outcome = reno_run(more);
+    INFO(outcome.errors);
+    REQUIRE(outcome.status == 0);
+    return nlohmann::json::parse(read_file(output / "results.json"))["mean"];
+  };
+  const auto whole = run("all", {});
+  CHECK(whole["total"]["best"] < whole["total"]["initial"]);
+  struct Term {
+    std::string name;
+    double weight, ceiling;
+  };
+  for (const auto& [name, weight, ceiling] :
+       {Term{"hpsv2", 5.0, 1.0}, Term{"imagereward", 1.0, 2.0}, Term{"clip-score", 0.01, 100.0},
+        Term{"pickscore", 0.05, 30.0}}) {
+    INFO(name);
+    const auto without = run(name, {"--set", "reward." + name + ".weight=0"});
+    CHECK(without["scores"].size() == 5);  // still measured
+    CHECK(without["scores"][name]["initial"] == whole["scores"][name]["initial"]);
+    const double share = weight * (ceiling - whole["scores"][name]["initial"].get<double>());
+    CHECK(without["total"]["initial"].get<double>() ==
+          Approx(whole["total"]["initial"].get<double>() - share).epsilon(1e-5));
+    CHECK(without["total"]["best"] < without["total"]["initial"]);
+  }
+}
+
+TEST_CASE("a reward without gradient is watched or sampled for, and otherwise refused", "[cli]") {
+  const TemporaryFolder folder;
+  const auto out = folder.path() / "out";
+  const std::string judged = "[run]\nprompt = \"a red circle\"\niterations = 3\n" + generator + reward +
+                             "[[reward]]\nplugin = \"shapes-judge\"\n";
+  const auto file = folder.write("judged.toml", judged).string();
+  const auto run = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {file, "--output", out.string(), "--overwrite"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return reno_run(arguments);
+  };
+  const Outcome refused = run({"--set", "reward.shapes-judge.weight=1"});
+  CHECK(refused.status == 2);
+  CHECK_THAT(refused.errors, Contains("reward 'shapes-judge' has no gradient: give it weight = 0"));
+  for (const auto& settings : std::vector<std::vector<std::string>>{
+           {}, {"--set", "run.mode=best-of-n", "--set", "reward.shapes-judge.weight=1"}}) {
+    const Outcome outcome = run(settings);
+    INFO(outcome.errors);
+    CHECK(outcome.status == 0);
+    CHECK(nlohmann::json::parse(read_file(out / "results.json"))["mean"]["scores"].contains("shapes-judge"));
+  }
+}
+
 TEST_CASE("a prompt that no file name could hold", "[cli]") {
   const TemporaryFolder folder;
   std::string prompt = "../../a/b\n🙂";
