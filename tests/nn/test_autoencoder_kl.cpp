@@ -52,7 +52,8 @@ TEST_CASE("The autoencoder's decoder agrees with diffusers, block by block", "[n
 }
 
 TEST_CASE("The decoder asks for exactly the tensors of the published checkpoints", "[nn]") {
-  for (const std::string name : {"sd-turbo.vae", "sdxl-vae-fp16-fix", "pixart.vae", "flux-schnell.vae"})
+  for (const std::string name :
+       {"sd-turbo.vae", "sdxl-base.vae", "sdxl-vae-fp16-fix", "pixart.vae", "flux-schnell.vae"})
     test::check_manifest(name,
                          [](const Weights& w, const Config& config) {
                            return AutoencoderKLDecoder(w, AutoencoderKLConfig(config));

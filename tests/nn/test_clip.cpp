@@ -110,6 +110,9 @@ TEST_CASE("CLIPTextModel asks for exactly the tensors of the published text enco
     check_manifest(name, [](const reno::Weights& w, const reno::Config& config) {
       return nn::CLIPTextModel(w, nn::CLIPTextConfig(config));
     });
+  check_manifest("clip-bigg.text_encoder_2", [](const reno::Weights& w, const reno::Config& config) {
+    return nn::CLIPTextModelWithProjection(w, nn::CLIPTextConfig(config));
+  });
 }
 
 TEST_CASE("CLIPTextModel: what stands behind the end token changes nothing of what is pooled") {

@@ -68,7 +68,7 @@ TEST_CASE("UNet2DConditionModel agrees with diffusers, block by block", "[nn][go
 }
 
 TEST_CASE("UNet2DConditionModel asks for exactly the tensors of the published checkpoints", "[nn]") {
-  for (const std::string name : {"sd-turbo.unet", "sdxl-base.unet"})
+  for (const std::string name : {"sd-turbo.unet", "sdxl-base.unet", "sdxl-turbo.unet"})
     test::check_manifest(name, [](const Weights& w, const Config& config) {
       return UNet2DConditionModel(w, UNet2DConditionConfig(config));
     });
