@@ -23,6 +23,7 @@
 #include "reno/nn/unet2d_condition.hpp"
 #include "reno/pipelines/guided_unet.hpp"
 #include "reno/pipelines/image_size.hpp"
+#include "reno/pipelines/in_stages.hpp"
 #include "reno/schedulers/denoise.hpp"
 #include "reno/schedulers/euler_discrete.hpp"
 #include "reno/text/clip_tokenizer.hpp"
@@ -121,14 +122,12 @@ struct StableDiffusion {
       predict.prompt = at::cat({guidance->negative_embeds.expand_as(prompt_embeds), prompt_embeds});
       predict.guidance = guidance->scale;
     }
-    mark_gradient(clock, noise, "denoise backward");
-    const auto latents = schedulers::denoise(sampling.steps, noise.to(prompt_embeds.scalar_type()), predict);
-    mark_stage(clock, "denoise");
-    mark_gradient(clock, latents, "decode backward");
+    const auto denoise = [&](const at::Tensor& z) {
+      return schedulers::denoise(sampling.steps, z.to(prompt_embeds.scalar_type()), predict);
+    };
     // This constant and not the VAE's scaling_factor, as in the published pipeline.
-    const auto images = nn::to_image(vae(latents * (1 / 0.18215)));
-    mark_stage(clock, "decode");
-    return images;
+    const auto decode = [&](const at::Tensor& latents) { return nn::to_image(vae(latents * (1 / 0.18215))); };
+    return in_stages(clock, noise, denoise, decode);
   }
 };
 

@@ -29,6 +29,7 @@
 #include "reno/nn/unet2d_condition.hpp"
 #include "reno/pipelines/guided_unet.hpp"
 #include "reno/pipelines/image_size.hpp"
+#include "reno/pipelines/in_stages.hpp"
 #include "reno/schedulers/denoise.hpp"
 #include "reno/text/clip_tokenizer.hpp"
 #include "reno/text/encode_prompts.hpp"
@@ -179,14 +180,10 @@ struct StableDiffusionXL {
   at::Tensor generate(const Steps& steps, const Conditions& conditions, const at::Tensor& noise,
                       const schedulers::FreshNoise& fresh = {}) const {
     const GuidedUNet predict{unet, conditions.times, conditions.states, conditions.guidance};
-    mark_gradient(clock, noise, "denoise backward");
-    const auto latents =
-        schedulers::denoise(steps, noise.to(conditions.states.scalar_type()), predict, fresh);
-    mark_stage(clock, "denoise");
-    mark_gradient(clock, latents, "decode backward");
-    const auto images = decode(latents);
-    mark_stage(clock, "decode");
-    return images;
+    const auto denoise = [&](const at::Tensor& z) {
+      return schedulers::denoise(steps, z.to(conditions.states.scalar_type()), predict, fresh);
+    };
+    return in_stages(clock, noise, denoise, [&](const at::Tensor& latents) { return decode(latents); });
   }
 
   /// Images (N, 3, H, W) in [0, 1], in the VAE's dtype.

@@ -22,6 +22,7 @@
 #include "reno/nn/flux_transformer.hpp"
 #include "reno/nn/offload.hpp"
 #include "reno/nn/t5.hpp"
+#include "reno/pipelines/in_stages.hpp"
 #include "reno/schedulers/denoise.hpp"
 #include "reno/schedulers/flow_match_euler.hpp"
 #include "reno/text/clip_tokenizer.hpp"
@@ -90,6 +91,7 @@ struct Flux {
   nn::AutoencoderKLDecoder vae;
   at::Tensor positions;  ///< of the tokens
   std::shared_ptr<spdlog::logger> log;
+  std::shared_ptr<StageClock> clock;
 
   /// Throws LoadError when a component is missing, damaged, not implemented, or does not fit the others.
   Flux(const Pretrained& files, const FluxConfig& config, const FluxGrid& grid, const Context& context)
@@ -110,7 +112,8 @@ struct Flux {
         vae(files.load<nn::AutoencoderKLDecoder>("vae", "diffusion_pytorch_model", config.vae,
                                                  {"encoder.", "quant_conv."})),
         positions(transformer.embed_positions(max_length, grid.rows, grid.columns)),
-        log(context.log) {
+        log(context.log),
+        clock(context.clock) {
     transformer.recompute = vae.recompute = context.memory != MemoryMode::fast;
     if (!log) return;
     log_unused({text_weights.weights()}, "text_encoder", *log);
@@ -150,8 +153,10 @@ struct Flux {
     const auto predict = [&](const at::Tensor& input, std::size_t i) {
       return transformer(input, text, modulations[i], positions);
     };
-    const auto latents = schedulers::denoise(steps, noise.to(text.scalar_type()), predict);
-    return nn::to_image(vae(decoder_input(latents)));
+    return in_stages(
+        clock, noise,
+        [&](const at::Tensor& z) { return schedulers::denoise(steps, z.to(text.scalar_type()), predict); },
+        [&](const at::Tensor& latents) { return nn::to_image(vae(decoder_input(latents))); });
   }
 
   /// From packed latents to what the decoder takes.

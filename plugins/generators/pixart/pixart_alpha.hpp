@@ -21,6 +21,7 @@
 #include "reno/nn/offload.hpp"
 #include "reno/nn/pixart_transformer.hpp"
 #include "reno/nn/t5.hpp"
+#include "reno/pipelines/in_stages.hpp"
 #include "reno/schedulers/ddpm.hpp"
 #include "reno/text/encode_prompts.hpp"
 #include "reno/text/t5_tokenizer.hpp"
@@ -86,6 +87,7 @@ struct PixArtAlpha {
   at::Tensor positions;  ///< of the patches
   nn::PixArtTime time;
   std::shared_ptr<spdlog::logger> log;
+  std::shared_ptr<StageClock> clock;
 
   /// `size` is in multiples of the configuration's `patch_pixels`. Throws LoadError when a component is
   /// missing, damaged, not implemented, or does not fit the others.
@@ -104,7 +106,8 @@ struct PixArtAlpha {
         positions(transformer.embed_positions(size.height / config.vae.scale_factor(),
                                               size.width / config.vae.scale_factor())),
         time(transformer.adaln_single(static_cast<double>(timestep), size.height, size.width)),
-        log(context.log) {
+        log(context.log),
+        clock(context.clock) {
     transformer.recompute = vae.recompute = context.memory != MemoryMode::fast;
     if (log) log_unused({text_weights.weights()}, "text_encoder", *log);
   }
@@ -135,7 +138,9 @@ struct PixArtAlpha {
   /// Decoded images (N, 3, size), about [-1, 1], from unit noise (N, noise_shape) in the networks' dtype;
   /// differentiable in the noise.
   at::Tensor sample(const at::Tensor& noise, const nn::PixArtPrompt& prompt) const {
-    return vae(denoise(noise, prompt) / config.vae.scaling_factor);
+    return in_stages(
+        clock, noise, [&](const at::Tensor& z) { return denoise(z, prompt); },
+        [&](const at::Tensor& latents) { return vae(latents / config.vae.scaling_factor); });
   }
 
   /// The clean latents that the transformer sees in the noise.
