@@ -178,8 +178,8 @@ void check_against(const Golden& golden, const nlohmann::json& run, const std::s
   const Trajectory ours = follow(golden, run, "float32");
   const std::string title = golden.name + " " + name;
   REQUIRE(ours.noise.size() == 8);
-  // A learning rate of 400 throws pixels over the edge; float64, below, shows that nothing else differs.
-  const std::size_t count = name == "sgd_best_early" ? iterations_before_an_edge(golden, run, ours) : 8;
+  // Which pixels cross, and when, is up to rounding; float64, below, shows that nothing else differs.
+  const std::size_t count = iterations_before_an_edge(golden, run, ours);
   if (count < 8)
     std::printf("  %s: a pixel crosses the clamp's edge, %zu iterations compared\n", title.c_str(), count);
   REQUIRE(count >= 3);
