@@ -99,6 +99,24 @@ TEST_CASE("what a killed process appended after its last resume point comes agai
   check_same(resumed, straight, {"00000/best_noise.safetensors", "00001/best_noise.safetensors"});
 }
 
+TEST_CASE("what a killed process was writing is not left beside the images", "[resume]") {
+  Trial trial;
+  trial.write_prompts("a cat\ntwo dogs\nthree\n");
+  trial.run = "task = \"t2i-compbench\"\nprompts = \"prompts\"\niterations = 4\n";
+  int asked = 0;
+  trial.settings.should_stop = [&] { return ++asked == 6; };  // in the second image
+  CHECK_THROWS_AS(trial.execute(), Interrupted);
+  const auto samples = trial.output() / "samples";
+  append(samples / ".two dogs_000001.png.123.0.tmp", "half");
+  append(samples / ".three_000002.png.124.0.tmp", "of another shard");
+  trial.settings.should_stop = [] { return false; };
+  trial.settings.existing = Existing::resume;
+  trial.execute();
+  CHECK_FALSE(fs::exists(samples / ".two dogs_000001.png.123.0.tmp"));
+  CHECK(fs::exists(samples / ".three_000002.png.124.0.tmp"));
+  CHECK(fs::exists(samples / "two dogs_000001.png"));
+}
+
 TEST_CASE("resuming what is finished changes nothing; resuming what has not begun begins it", "[resume]") {
   Trial trial;
   trial.run = "iterations = 3";

@@ -2,10 +2,14 @@
 // image, its noise and a line for each result.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -30,6 +34,16 @@ struct RefinedImages {
   }
 };
 
+namespace detail {
+
+/// Whether a file of the name `name` is what a killed process left of writing `file` (atomic_file.hpp).
+inline bool is_temporary_of(std::string_view name, std::string_view file) {
+  return name.size() > file.size() + 6 && name.front() == '.' && name.substr(1, file.size()) == file &&
+         name[file.size() + 1] == '.' && name.ends_with(".tmp");
+}
+
+}  // namespace detail
+
 class Record {
  public:
   Record(const RunDirectory& directory, const Experiment& experiment, std::vector<std::string> rewards)
@@ -52,6 +66,27 @@ class Record {
     results_.sync();
     point.metrics_bytes = metrics_.size();
     point.results_bytes = results_.size();
+  }
+
+  /// What a killed process left of files that it was writing for this batch: some evaluators take every file
+  /// of a folder. Other shards' files are let be.
+  void remove_leftovers(const Batch& batch) const {
+    std::map<std::filesystem::path, std::vector<std::string>> names;  // by folder
+    for (const auto& sample : batch.samples) {
+      const auto files = sample_files(run_, sample);
+      for (const auto& file : {files.initial_image, files.best_image, files.best_noise})
+        names[file.parent_path()].push_back(file.filename().string());
+    }
+    for (const auto& [folder, wanted] : names) {
+      std::error_code none;
+      for (const auto& item : std::filesystem::directory_iterator(directory_.root() / folder, none)) {
+        const std::string name = item.path().filename();
+        const bool left = std::any_of(wanted.begin(), wanted.end(), [&](const std::string& file) {
+          return detail::is_temporary_of(name, file);
+        });
+        if (left) std::filesystem::remove(item.path(), none);
+      }
+    }
   }
 
   void begin(const Batch& batch) {

@@ -131,6 +131,8 @@ class Run {
     BatchWork work = begin(batch);
     const auto encoded =
         detail::timed(point_.costs.encode_seconds, [&] { return objective_.encode(work.texts()); });
+    if (settings_.existing == Existing::resume && batch.index == point_.batch)
+      record_.remove_leftovers(batch);
     record_.begin(batch);
 
     LoopOptions loop;
