@@ -59,8 +59,11 @@ void check_pickled_weights(const std::string& name) {
     CHECK(context.logged().empty());  // position_ids are no surprise
     const auto reward = open_from<R>(golden.folder, context);
     const at::Tensor pixels = test_pixels(1, reward.preprocess()).to(at::kFloat);
-    CHECK(at::equal(pickled.score(pixels, pickled.encode({"a red dog"})),
-                    reward.score(pixels, reward.encode({"a red dog"}))));
+    // The tensors are equal to the bit (tests/io); but matrix products round by how a tensor is aligned in
+    // memory, and that is how it is aligned in the file.
+    check_relative_norm(name + " from pytorch_model.bin",
+                        pickled.score(pixels, pickled.encode({"a red dog"})),
+                        reward.score(pixels, reward.encode({"a red dog"})), 5e-6);
   }
   fs::remove_all(folder);
 }
