@@ -49,10 +49,12 @@ std::vector<std::string> shard_command(const std::filesystem::path& output, cons
   return words;
 }
 
-/// Threads for each of several processes on this machine, where nobody has said.
+/// Threads for each of several processes on this machine, where nobody has said; those that wait leave the
+/// core to the others.
 void share_threads(std::int64_t processes) {
   const auto cores = static_cast<std::int64_t>(std::thread::hardware_concurrency());
   ::setenv("OMP_NUM_THREADS", fmt::to_string(std::max<std::int64_t>(1, cores / processes)).c_str(), 0);
+  ::setenv("OMP_WAIT_POLICY", "passive", 0);
 }
 
 }  // namespace
