@@ -4,6 +4,7 @@
 // Stable Diffusion that is another third of what the graph would keep.
 #pragma once
 
+#include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/addcmul.h>
 #include <ATen/ops/native_group_norm.h>
