@@ -42,7 +42,7 @@ class RENO_EXPORT RunError : public Error {
   explicit RunError(const std::string& message) : Error(ExitCode::run, message) {}
 };
 
-/// The user asked to stop (SIGINT, SIGTERM); everything up to there has been saved.
+/// A signal asked to stop (SIGINT, SIGTERM, SIGUSR1); everything up to there has been saved.
 class RENO_EXPORT Interrupted : public Error {
  public:
   explicit Interrupted(const std::string& message) : Error(ExitCode::interrupted, message) {}

@@ -131,4 +131,11 @@ TEST_CASE("without Slurm, its launcher says so", "[cli]") {
                          Contains("'--resume' '--quiet' '--shard' \"$SLURM_ARRAY_TASK_ID/8\" &"));
 }
 
+TEST_CASE("no line gets into a job's script that nobody wrote there", "[cli]") {
+  const TemporaryFolder folder;
+  const Outcome outcome = reno_run(arguments(folder, "out\necho surprise", {"--launcher", "slurm"}));
+  CHECK(outcome.status == 2);
+  CHECK_THAT(outcome.errors, Contains("sbatch's --job-name cannot hold quotes or control characters"));
+}
+
 }  // namespace

@@ -1,7 +1,6 @@
 // The contract of generators, over every one that is registered, in double precision on the tiny models of
 // the reference data; and a short optimisation of each with all rewards.
 #include <ATen/ATen.h>
-#include <spdlog/sinks/null_sink.h>
 
 #include <catch2/catch.hpp>
 #include <cstdio>
@@ -12,12 +11,10 @@
 #include "reno/io/invented_source.hpp"
 #include "reno/loop.hpp"
 #include "reno/nn/meta_kernels.hpp"
-#include "reno/optimizers/builtin.hpp"
-#include "reno/plugin_loader.hpp"
-#include "reno/run/context.hpp"
 #include "reno/run/memory.hpp"
 #include "reno/run/noise.hpp"
 #include "support/golden.hpp"
+#include "support/plugins.hpp"
 #include "support/temporary_folder.hpp"
 
 namespace {
@@ -35,15 +32,7 @@ const std::map<std::string, std::map<std::string, std::string>> tiny_models = {
     {"flux-schnell", {{"weights", "model"}}},
 };
 
-const Registry& registry() {
-  static const Registry loaded = [] {
-    Registry all;
-    register_builtin_optimizers(all);
-    load_plugins({fs::path(RENO_BUILD_DIR) / "lib/reno/plugins"}, all);
-    return all;
-  }();
-  return loaded;
-}
+const Registry& registry() { return plugin_registry(); }
 
 /// Folders with goldens of generators and rewards: preset a's in this repository is cut down.
 std::vector<fs::path> presets() {
@@ -77,11 +66,6 @@ std::string reward_sections(const fs::path& rewards) {
                         folder.string());
   }
   return text + fmt::format("clip = \"{}\"\n", (rewards / "aesthetic/ViT-L-14.pt").string());
-}
-
-Context quiet_context(const Experiment& experiment) {
-  auto log = std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::null_sink_mt>());
-  return make_context(experiment, c10::kCPU, log);
 }
 
 Experiment parse(const std::string& text) {
@@ -313,7 +297,8 @@ TEST_CASE("generators: at their published sizes, each memory mode takes less tha
       std::printf("  %s, memory %s, float16: %.2f GiB when its image is scored\n", name.c_str(), memory,
                   static_cast<double>(peaks.back()) / (1 << 30));
     }
-    CHECK(peaks[0] <= peaks[1]);
+    // Text encoders wait on the host; blocks are computed again.
+    CHECK(peaks[0] < peaks[1] - (std::int64_t{1} << 27));
     CHECK(peaks[1] < peaks[2] - (std::int64_t{1} << 30));
   }
 }

@@ -1,17 +1,14 @@
 // The whole loop against trajectories that the Python libraries recorded: same noise, same models, same
 // optimizers.
 #include <ATen/ATen.h>
-#include <spdlog/sinks/null_sink.h>
 
 #include <catch2/catch.hpp>
 
 #include "reno/experiment/toml.hpp"
 #include "reno/loop.hpp"
-#include "reno/optimizers/builtin.hpp"
-#include "reno/plugin_loader.hpp"
-#include "reno/run/context.hpp"
 #include "reno/run/noise.hpp"
 #include "support/golden.hpp"
+#include "support/plugins.hpp"
 
 namespace {
 
@@ -19,15 +16,7 @@ using namespace reno;
 using namespace reno::test;
 namespace fs = std::filesystem;
 
-const Registry& registry() {
-  static const Registry loaded = [] {
-    Registry all;
-    register_builtin_optimizers(all);
-    load_plugins({fs::path(RENO_BUILD_DIR) / "lib/reno/plugins"}, all);
-    return all;
-  }();
-  return loaded;
-}
+const Registry& registry() { return plugin_registry(); }
 
 /// What the loop went through, per iteration.
 struct Trajectory {
@@ -67,11 +56,6 @@ Experiment make_experiment(const Golden& golden, const nlohmann::json& run, cons
   if (run.contains("reg"))
     text += fmt::format("[regularization]\nweight = {:.6f}\n", run["reg"].get<double>());
   return parse_experiment(text, "trajectory.toml", registry());
-}
-
-Context quiet_context(const Experiment& experiment) {
-  auto log = std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::null_sink_mt>());
-  return make_context(experiment, c10::kCPU, log);
 }
 
 Trajectory follow(const Golden& golden, const nlohmann::json& run, const std::string& dtype,

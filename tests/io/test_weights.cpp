@@ -228,6 +228,24 @@ TEST_CASE("On the meta device networks are built without data") {
   CHECK(message_of<LoadError>([&] { w.get("attn.to_q.weight", {1}); }) != "no error");
 }
 
+TEST_CASE("On the meta device what waits elsewhere takes no memory and keeps its shape") {
+  const Checkpoint checkpoint;
+  const Weights w = checkpoint.open(at::kHalf, at::kMeta);
+  const auto bytes = [](const at::Tensor& tensor) { return tensor.storage().nbytes(); };
+  const auto before = w.get("attn.to_q.weight", {4, 3});
+  w.set_away(true);
+  const auto while_away = w.get("position_ids");
+  for (const auto& tensor : {before, while_away}) {
+    CHECK(bytes(tensor) == static_cast<std::size_t>(tensor.element_size()));
+    CHECK(tensor.is_meta());
+  }
+  CHECK(before.sizes() == at::IntArrayRef{4, 3});
+  w.set_away(false);
+  CHECK(bytes(before) == 4 * 3 * 2);
+  CHECK(before.is_contiguous());
+  CHECK(bytes(while_away) == static_cast<std::size_t>(while_away.numel()) * 8);
+}
+
 TEST_CASE("A component moves to the GPU and back as one unit", "[cuda]") {
   if (!at::hasCUDA() || at::detail::getCUDAHooks().deviceCount() == 0) {
     WARN("skipped: there is no CUDA device");

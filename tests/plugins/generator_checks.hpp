@@ -53,25 +53,6 @@ ImageAndGradient image_and_gradient(const Golden& golden, G& generator, at::Scal
   return {image.detach(), noise.grad()};
 }
 
-/// Compares a batch with its images alone, in float64, where rounding leaves no doubt.
-template <Generator G>
-void check_batch_equals_singles(const std::string& name, G& generator) {
-  auto shape = generator.noise_shape();
-  shape.insert(shape.begin(), 3);
-  const auto noise = at::randn(shape, at::kDouble).requires_grad_(true);
-  const Prompts prompts{"a red circle", "", "two green cats and a dog"};
-  const auto together = generator.generate(noise, generator.encode(prompts));
-  const auto weights = at::randn_like(together);
-  (together * weights).sum().backward();
-  for (std::int64_t i = 0; i < 3; ++i) {
-    const auto single = noise.detach().narrow(0, i, 1).clone().requires_grad_(true);
-    const auto image = generator.generate(single, generator.encode({prompts[static_cast<std::size_t>(i)]}));
-    (image * weights.narrow(0, i, 1)).sum().backward();
-    check_absolute(name + " batch: image", together.detach().narrow(0, i, 1), image.detach(), 1e-11);
-    check_relative_norm(name + " batch: gradient", noise.grad().narrow(0, i, 1), single.grad(), 1e-10);
-  }
-}
-
 /// A copy of a directory that a test may change.
 inline std::filesystem::path writable_copy(const std::filesystem::path& source, const TemporaryFolder& folder,
                                            const std::string& name = "model") {

@@ -6,27 +6,15 @@
 #include "reno/experiment/toml.hpp"
 #include "reno/experiment/write_toml.hpp"
 #include "reno/objective.hpp"
-#include "reno/optimizers/builtin.hpp"
-#include "reno/plugin_loader.hpp"
 #include "support/fakes.hpp"
+#include "support/plugins.hpp"
 
 namespace {
 
 using namespace reno;
 using namespace reno::test;
 
-const Registry& registry() {
-  static const Registry loaded = [] {
-    Registry all;
-    register_builtin_optimizers(all);
-    for (const auto& plugin : load_plugins({RENO_BUILD_DIR "/lib/reno/plugins"}, all)) {
-      INFO(plugin.refusal);
-      CHECK(plugin.refusal.empty());
-    }
-    return all;
-  }();
-  return loaded;
-}
+const Registry& registry() { return plugin_registry(); }
 
 /// Each reward's options with small weights, as an experiment has them.
 const std::map<std::string, std::string>& small_rewards() {

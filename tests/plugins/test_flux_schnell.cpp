@@ -129,15 +129,6 @@ TEST_CASE("flux-schnell: several steps agree with diffusers", "[plugins][goldens
   }
 }
 
-TEST_CASE("flux-schnell: a batch equals its images alone", "[plugins]") {
-  for (const auto& golden : flux_goldens()) {
-    Context context;
-    context.dtype = at::kDouble;
-    auto generator = load(golden, context);
-    check_batch_equals_singles("flux-schnell", generator);
-  }
-}
-
 TEST_CASE("flux-schnell runs in half precision", "[plugins]") {
   for (const auto& golden : flux_goldens()) {
     const auto reference = load(golden);

@@ -133,28 +133,6 @@ TEST_CASE("sd-turbo: several steps agree with diffusers", "[plugins][goldens]") 
   }
 }
 
-TEST_CASE("sd-turbo: a batch equals its images alone", "[plugins]") {
-  Context context;
-  context.dtype = at::kDouble;  // where rounding leaves no doubt
-  const auto generator = load(small_model(), context);
-  auto shape = generator.noise_shape();
-  shape.insert(shape.begin(), 3);
-  const auto noise = at::randn(shape, at::kDouble).requires_grad_(true);
-  const Prompts prompts{"a red circle", "", "two green cats and a dog"};
-  const auto together = generator.generate(noise, generator.encode(prompts));
-  const auto weights = at::randn_like(together);
-  (together * weights).sum().backward();
-  for (std::int64_t i = 0; i < 3; ++i) {
-    const auto single = noise.detach().narrow(0, i, 1).clone().requires_grad_(true);
-    const auto image = generator.generate(single, generator.encode({prompts[static_cast<std::size_t>(i)]}));
-    (image * weights.narrow(0, i, 1)).sum().backward();
-    check_close("sd-turbo batch: image", together.detach().narrow(0, i, 1), image.detach(), Measure::absolute,
-                1e-11);
-    check_close("sd-turbo batch: gradient", noise.grad().narrow(0, i, 1), single.grad(),
-                Measure::relative_norm, 1e-10);
-  }
-}
-
 TEST_CASE("sd-turbo: no weight wants a gradient, and what the prompt gives has no graph", "[plugins]") {
   const auto generator = load(small_model());
   const auto conditioning = generator.encode({"a cat"});

@@ -181,7 +181,7 @@ TEST_CASE("models are shared as long as they are the same", "[sweep]") {
   CHECK_THROWS_WITH(models.get(experiment, trial.registry, context), Contains("'black-box' has no gradient"));
 }
 
-TEST_CASE("a cell that fails is recorded and does not stop the rest; it is tried again", "[sweep]") {
+TEST_CASE("cells that fail are recorded, one by one, and tried again", "[sweep]") {
   SweepTrial trial;
   trial.rewards += "[[reward]]\nplugin = \"failing\"\nweight = 0.0\n";
   trial.sweep = "kind = \"grid\"\n[sweep.grid]\n\"run.iterations\" = [1, 2]\n";
@@ -192,6 +192,11 @@ TEST_CASE("a cell that fails is recorded and does not stop the rest; it is tried
   const auto rows = report::read_csv(trial.output() / "sweep.csv");
   REQUIRE(rows.size() == 2);
   CHECK(rows[0].at("status") == "failed");
+  CHECK(rows[1].at("status") == "failed");
+  fs::remove(trial.output() / "cells" / "00001" / "error.txt");
+  trial.settings.existing = Existing::resume;
+  CHECK(trial.execute().failed.size() == 2);
+  CHECK(fs::exists(trial.output() / "cells" / "00001" / "error.txt"));
 }
 
 TEST_CASE("what is finished is skipped; an interrupted sweep goes on where it was", "[sweep]") {
@@ -235,6 +240,24 @@ TEST_CASE("shards come to the table of one process, whatever the batches", "[swe
   CHECK(read_file(shared.output() / "sweep.md") == read_file(straight.output() / "sweep.md"));
   const auto results = fs::path("cells") / "00002" / "results.jsonl";
   CHECK(read_file(shared.output() / results) == read_file(straight.output() / results));
+}
+
+TEST_CASE("what several processes left undone, another number of them finishes", "[sweep][shard]") {
+  const std::int64_t count = GENERATE(1, 3);
+  SweepTrial straight;
+  SweepTrial shared;
+  for (SweepTrial* trial : {&straight, &shared}) trial->run = "batch = 2";
+  straight.execute();
+  shared.settings.shard = {0, 2};
+  int asked = 0;
+  shared.settings.should_stop = [&] { return ++asked == 7; };
+  CHECK_THROWS_AS(shared.execute(), Interrupted);
+  CHECK(read_latest_statuses(shared.output()).size() == 2);
+  shared.settings.should_stop = [] { return false; };
+  shared.settings.existing = Existing::resume;
+  run_shards(shared, count);
+  CHECK(read_latest_statuses(shared.output()).size() == static_cast<std::size_t>(count));
+  CHECK(read_file(shared.output() / "sweep.csv") == read_file(straight.output() / "sweep.csv"));
 }
 
 TEST_CASE("shards of a run are merged by the last, in the order of one process", "[shard]") {

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "reno/error.hpp"
+#include "reno/program.hpp"
 #include "reno/report/write_report.hpp"
 #include "report_page.hpp"
 
@@ -110,20 +111,8 @@ void perform(int argc, char** argv) {
   fmt::print("{}\n", file.string());
 }
 
-int fail(const std::string& message, ExitCode code) {
-  fmt::print(stderr, "reno-report: {}\n", message);
-  return static_cast<int>(code);
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    perform(argc, argv);
-    return static_cast<int>(ExitCode::done);
-  } catch (const Error& error) {
-    return fail(error.what(), error.code());
-  } catch (const std::exception& error) {
-    return fail(error.what(), ExitCode::run);
-  }
+  return reno::run_program("reno-report", [&] { perform(argc, argv); });
 }

@@ -84,12 +84,11 @@ po::variables_map parse(const std::vector<std::string>& arguments) {
 }
 
 std::int64_t number(const std::string& text, const std::string& usage) {
-  constexpr std::int64_t most = 500;
   std::int64_t value = 0;
   const char* const end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, value);
-  if (error != std::errc() || stop != end || value < 0 || value > most)
-    throw ConfigurationError(fmt::format("{}, where no number is above {}", usage, most));
+  if (error != std::errc() || stop != end || value < 0 || value > Shard::most)
+    throw ConfigurationError(fmt::format("{}, where no number is above {}", usage, Shard::most));
   return value;
 }
 

@@ -1,12 +1,10 @@
 // reno-run: reads an experiment, loads plugins, runs it, and says what came out.
-#include <c10/util/Exception.h>
 #include <fmt/format.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 
 #include <boost/dll/runtime_symbol_info.hpp>
 #include <cstdlib>
 #include <exception>
-#include <new>
 #include <sstream>
 
 #include "command_line.hpp"
@@ -14,6 +12,7 @@
 #include "reno/experiment/toml.hpp"
 #include "reno/optimizers/builtin.hpp"
 #include "reno/plugin_loader.hpp"
+#include "reno/program.hpp"
 #include "reno/report/write_report.hpp"
 #include "reno/run/device.hpp"
 #include "reno/run/dry_run.hpp"
@@ -139,6 +138,9 @@ void run_single(const Experiment& experiment, const Registry& registry, const Co
   } catch (const Interrupted&) {
     status.write("stopped");
     throw;
+  } catch (const std::exception&) {
+    status.try_write("failed");
+    throw;
   }
 }
 
@@ -198,30 +200,8 @@ void perform(const CommandLine& line) {
                    : run_single(experiment, registry, context, line);
 }
 
-/// One line for each line of the message, and the exit status.
-int fail(const std::string& message, ExitCode code) {
-  std::istringstream lines(message);
-  for (std::string text; std::getline(lines, text);) fmt::print(stderr, "reno-run: {}\n", text);
-  return static_cast<int>(code);
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    perform(parse_command_line({argv + 1, argv + argc}));
-    return static_cast<int>(ExitCode::done);
-  } catch (const Error& error) {
-    return fail(error.what(), error.code());
-  } catch (const c10::OutOfMemoryError& error) {
-    return fail(std::string("the device is out of memory (") + error.what_without_backtrace() +
-                    "); a smaller run.batch, run.memory = \"lean\" or run.dtype = \"bfloat16\" needs less",
-                ExitCode::run);
-  } catch (const c10::Error& error) {
-    return fail(error.what_without_backtrace(), ExitCode::run);
-  } catch (const std::bad_alloc&) {
-    return fail("out of memory; a smaller run.batch or run.memory = \"lean\" needs less", ExitCode::run);
-  } catch (const std::exception& error) {
-    return fail(error.what(), ExitCode::run);
-  }
+  return reno::run_program("reno-run", [&] { perform(parse_command_line({argv + 1, argv + argc})); });
 }

@@ -3,12 +3,14 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <array>
 #include <boost/algorithm/string/replace.hpp>
 #include <boost/algorithm/string/trim.hpp>
 #include <cstdio>
 
 #include "reno/error.hpp"
+#include "reno/io/json_file.hpp"
 
 namespace reno {
 
@@ -18,7 +20,13 @@ std::string shell_word(const std::string& text) {
   return "'" + boost::algorithm::replace_all_copy(text, "'", "'\\''") + "'";
 }
 
+/// A value that could end its line or its quotes would be read as something else.
 std::string directive(const std::string& option, const std::string& value) {
+  const bool harmless =
+      std::ranges::none_of(value, [](unsigned char c) { return c < 0x20 || c == 0x7F || c == '"'; });
+  if (!harmless)
+    throw ConfigurationError(
+        fmt::format("sbatch's --{} cannot hold quotes or control characters: {}", option, in_quotes(value)));
   return value.empty() ? "" : fmt::format("#SBATCH --{}=\"{}\"\n", option, value);
 }
 

@@ -42,7 +42,7 @@ std::string status_text(const std::filesystem::path& directory) {
     throw ConfigurationError(fmt::format(
         "{}: holds neither a run nor a sweep (there is no experiment.toml in it)", directory.string()));
   }
-  const auto statuses = read_statuses(directory);
+  const auto statuses = read_latest_statuses(directory);
   std::string text;
   for (std::size_t i = 0; i < statuses.size(); ++i) {
     const auto& status = statuses[i];

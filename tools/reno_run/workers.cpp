@@ -62,7 +62,7 @@ class Display {
     const auto now = Clock::now();
     if (workers_.quiet || std::chrono::duration<double>(now - last_).count() < interval) return;
     last_ = now;
-    const auto statuses = read_statuses(workers_.output);
+    const auto statuses = read_statuses(workers_.output, std::ssize(workers_.arguments));
     const double share = overall_share(statuses);
     if (first_ < 0.0) first_ = share;
     const double elapsed = std::chrono::duration<double>(now - started_).count();

@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "reno/error.hpp"
+#include "reno/program.hpp"
 #include "shapes/judge/find_images.hpp"
 #include "shapes/judge/read_png.hpp"
 #include "shapes/judge/tally.hpp"
@@ -107,20 +108,8 @@ void perform(int argc, char** argv) {
   }
 }
 
-int report(const std::string& message, ExitCode code) {
-  fmt::print(stderr, "reno-judge: {}\n", message);
-  return static_cast<int>(code);
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    perform(argc, argv);
-    return static_cast<int>(ExitCode::done);
-  } catch (const Error& error) {
-    return report(error.what(), error.code());
-  } catch (const std::exception& error) {
-    return report(error.what(), ExitCode::run);
-  }
+  return reno::run_program("reno-judge", [&] { perform(argc, argv); });
 }

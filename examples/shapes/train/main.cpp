@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "reno/error.hpp"
+#include "reno/program.hpp"
 #include "reno/run/signals.hpp"
 #include "shapes/train/stages.hpp"
 
@@ -144,20 +145,8 @@ void perform(int argc, char** argv) {
     if (wanted.contains(stage.name)) stage.train(options);
 }
 
-int report(const std::string& message, ExitCode code) {
-  fmt::print(stderr, "shapes-train: {}\n", message);
-  return static_cast<int>(code);
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    perform(argc, argv);
-    return static_cast<int>(ExitCode::done);
-  } catch (const Error& error) {
-    return report(error.what(), error.code());
-  } catch (const std::exception& error) {
-    return report(error.what(), ExitCode::run);
-  }
+  return reno::run_program("shapes-train", [&] { perform(argc, argv); });
 }

@@ -121,6 +121,9 @@ class Weights {
   /// CPU as a view of the file, without a copy.
   void to(at::Device device) const { unit_->move(device); }
 
+  /// On the meta device: whether the unit waits elsewhere and takes no memory here.
+  void set_away(bool away) const { unit_->set_away(away); }
+
  private:
   std::string stored(std::string_view name) const { return rename_ ? rename_(key(name)) : key(name); }
 

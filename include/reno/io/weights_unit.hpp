@@ -79,6 +79,20 @@ class WeightsUnit {
     adopted_.emplace_back(tensor.getIntrusivePtr());
   }
 
+  /// On the meta device: whether the tensors wait elsewhere meanwhile. They keep shape and dtype and take no
+  /// memory, so that a rehearsal counts what a device would really hold.
+  void set_away(bool away) {
+    const std::scoped_lock lock(mutex_);
+    if (away == away_) return;
+    away_ = away;
+    const auto place = [&](const WeakTensor& weak) {
+      if (const at::Tensor tensor(weak.lock()); tensor.defined())
+        tensor.set_data(meta_tensor(tensor.sizes(), tensor.scalar_type()));
+    };
+    for (auto& [key, weak] : handed_out_) place(weak);
+    for (auto& weak : adopted_) place(weak);
+  }
+
   /// Moves all tensors that are still in use, in place.
   void move(at::Device target) {
     const std::scoped_lock lock(mutex_);
@@ -94,11 +108,19 @@ class WeightsUnit {
  private:
   using WeakTensor = c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>;
 
+  at::Tensor meta_tensor(at::IntArrayRef shape, at::ScalarType dtype) const {
+    const auto options = at::TensorOptions(dtype).device(at::kMeta);
+    return away_ ? at::empty({}, options).expand(shape) : at::empty(shape, options);
+  }
+
   at::Tensor fetch(const std::string& name, at::IntArrayRef shape, at::ScalarType dtype) const {
-    if (inventor_ != nullptr) return inventor_->invent(name, shape, at::TensorOptions(dtype).device(device_));
+    if (inventor_ != nullptr) {
+      const auto invented = inventor_->invent(name, shape, at::TensorOptions(dtype).device(device_));
+      return device_.is_meta() ? meta_tensor(shape, invented.scalar_type()) : invented;
+    }
     const auto stored = source_->find(name)->dtype;
     const auto target = at::isFloatingType(stored) ? dtype : stored;
-    if (device_.is_meta()) return at::empty(shape, at::TensorOptions(target).device(device_));
+    if (device_.is_meta()) return meta_tensor(shape, target);
     const auto tensor =
         source_->read(name).detach();  // a handle of its own: its storage may be replaced later
     // Converted on the device, so that the host makes no copy. On "cpu:0", ATen would.
@@ -117,6 +139,7 @@ class WeightsUnit {
   std::vector<std::string> names_;  // sorted
   mutable std::mutex mutex_;        // guards what follows
   at::Device device_;
+  bool away_ = false;
   std::set<std::string> asked_;
   std::map<std::pair<std::string, at::ScalarType>, WeakTensor>
       handed_out_;  // weak: a network that is gone keeps nothing alive

@@ -11,14 +11,17 @@
 
 namespace reno::nn {
 
-/// A unit of weights that lives on the run's device, or on the host while it is not in use.
+/// A unit of weights that lives on the run's device, or in the mode `lean` on the host while it is not in
+/// use.
 class Offload {
  public:
   Offload(std::shared_ptr<const TensorSource> source, const Context& context)
       : device_(context.device),
-        home_(context.memory == MemoryMode::lean && !context.device.is_meta() ? at::Device(at::kCPU)
-                                                                              : context.device),
-        weights_(std::move(source), home_, context.dtype) {}
+        lean_(context.memory == MemoryMode::lean),
+        weights_(std::move(source), lean_ && !device_.is_meta() ? at::Device(at::kCPU) : device_,
+                 context.dtype) {
+    go_home();
+  }
 
   /// The scope to build networks from.
   const Weights& weights() const { return weights_; }
@@ -27,14 +30,21 @@ class Offload {
   template <class Use>
   auto during(Use&& use) const {
     weights_.to(device_);
+    weights_.set_away(false);
     auto result = std::forward<Use>(use)();
-    weights_.to(home_);
+    go_home();
     return result;
   }
 
  private:
+  /// A rehearsal has no host: there the weights are merely not counted.
+  void go_home() const {
+    if (!lean_) return;
+    device_.is_meta() ? weights_.set_away(true) : weights_.to(at::kCPU);
+  }
+
   at::Device device_;
-  at::Device home_;
+  bool lean_;
   Weights weights_;
 };
 

@@ -21,6 +21,7 @@
 #include "reno/nn/clip.hpp"
 #include "reno/nn/offload.hpp"
 #include "reno/nn/unet2d_condition.hpp"
+#include "reno/pipelines/components_fit.hpp"
 #include "reno/pipelines/guided_unet.hpp"
 #include "reno/pipelines/image_size.hpp"
 #include "reno/pipelines/in_stages.hpp"
@@ -40,11 +41,7 @@ struct StableDiffusionConfig {
   /// Throws LoadError for a configuration that is malformed, not implemented, or does not fit the others.
   explicit StableDiffusionConfig(const Pretrained& files)
       : text_encoder(files.config("text_encoder")), unet(files.config("unet")), vae(files.config("vae")) {
-    const auto fits = [&](const char* what, std::int64_t first, const char* other, std::int64_t second) {
-      if (first != second)
-        throw LoadError(fmt::format("{}: the components do not fit: {} is {}, but {} is {}",
-                                    files.folder().string(), what, first, other, second));
-    };
+    const ComponentsFit fits{files.folder().string()};
     fits("the UNet's cross_attention_dim", unet.cross_attention_dim, "the text encoder's hidden_size",
          text_encoder.hidden_size);
     fits("the UNet's in_channels", unet.in_channels, "its out_channels", unet.out_channels);

@@ -27,6 +27,7 @@
 #include "reno/nn/clip.hpp"
 #include "reno/nn/offload.hpp"
 #include "reno/nn/unet2d_condition.hpp"
+#include "reno/pipelines/components_fit.hpp"
 #include "reno/pipelines/guided_unet.hpp"
 #include "reno/pipelines/image_size.hpp"
 #include "reno/pipelines/in_stages.hpp"
@@ -70,11 +71,7 @@ struct StableDiffusionXLConfig {
         unet(files.model.config("unet")),
         vae(files.vae_config()) {
     const auto folder = files.model.folder().string();
-    const auto fits = [&](const char* what, std::int64_t first, const char* other, std::int64_t second) {
-      if (first != second)
-        throw LoadError(fmt::format("{}: the components do not fit: {} is {}, but {} is {}", folder, what,
-                                    first, other, second));
-    };
+    const ComponentsFit fits{folder};
     if (!unet.text_time)
       throw LoadError(
           files.model.component("unet").string() +

@@ -11,6 +11,8 @@
 namespace reno {
 
 struct Shard {
+  static constexpr std::int64_t most = 500;
+
   std::int64_t index = 0;
   std::int64_t count = 1;
   std::int64_t offset = 0;  ///< batches before this run's first one, in a sweep of many runs

@@ -5,17 +5,21 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <charconv>
 #include <chrono>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
 #include "reno/io/atomic_file.hpp"
 #include "reno/io/json_file.hpp"
+#include "reno/run/shard.hpp"
 
 namespace reno {
 
@@ -23,7 +27,7 @@ struct ShardStatus {
   double done = 0.0;  ///< batches, with a fraction
   double all = 0.0;
   std::int64_t failed = 0;        ///< cells of a sweep
-  std::string state = "waiting";  ///< waiting, running, stopped, ended
+  std::string state = "waiting";  ///< waiting, running, stopped, failed, ended
   std::string host;
   std::int64_t process = 0;
   double updated = 0.0;  ///< seconds since 1970
@@ -62,6 +66,14 @@ class StatusFile {
                                      "\n");
   }
 
+  /// The same while an error is on its way, which is what people must be told of.
+  void try_write(const std::string& state) {
+    try {
+      write(state);
+    } catch (const RunError&) {
+    }
+  }
+
   static double now() {
     return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
   }
@@ -86,17 +98,31 @@ inline ShardStatus read_status(const std::filesystem::path& file) {
   return status;
 }
 
-/// One entry for each shard of the run or sweep in the directory.
-inline std::vector<ShardStatus> read_statuses(const std::filesystem::path& directory) {
+/// One entry for each of so many shards of the run or sweep in the directory.
+inline std::vector<ShardStatus> read_statuses(const std::filesystem::path& directory, std::int64_t shards) {
+  std::vector<ShardStatus> statuses;
+  for (std::int64_t i = 0; i < shards; ++i)
+    statuses.push_back(read_status(directory / Shard{i, shards}.folder() / "progress.json"));
+  return statuses;
+}
+
+/// The same for those that wrote last: a run may be continued by another number of processes.
+inline std::vector<ShardStatus> read_latest_statuses(const std::filesystem::path& directory) {
+  const auto updated = [](const std::vector<ShardStatus>& statuses) {
+    return std::ranges::max(statuses, {}, &ShardStatus::updated).updated;
+  };
+  auto latest = read_statuses(directory, 1);
   std::error_code none;
   for (const auto& item : std::filesystem::directory_iterator(directory / ".shards", none)) {
-    std::vector<ShardStatus> statuses;
-    const auto count = std::stoll(item.path().filename().string());
-    for (std::int64_t i = 0; i < count; ++i)
-      statuses.push_back(read_status(item.path() / fmt::format("{:05}", i) / "progress.json"));
-    return statuses;
+    const std::string name = item.path().filename();
+    std::int64_t shards = 0;
+    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), shards);
+    if (error != std::errc() || end != name.data() + name.size() || shards < 2 || shards > Shard::most)
+      continue;
+    auto statuses = read_statuses(directory, shards);
+    if (updated(statuses) > updated(latest)) latest = std::move(statuses);
   }
-  return {read_status(directory / "progress.json")};
+  return latest;
 }
 
 }  // namespace reno

@@ -112,7 +112,7 @@ class SweepRun {
 
   /// Makes the table when all shards have ended, and another has not already begun to.
   bool finish() {
-    const auto statuses = read_statuses(directory_.root());
+    const auto statuses = read_statuses(directory_.root(), settings_.shard.count);
     if (!std::ranges::all_of(statuses, &ShardStatus::ended)) return false;
     std::unique_ptr<DirectoryLock> lock;
     if (!settings_.shard.whole()) {

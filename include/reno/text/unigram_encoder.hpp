@@ -150,7 +150,7 @@ class UnigramEncoder {
   SentencePieceModel model_;
   std::vector<std::size_t> sorted_;  ///< ids of the pieces that text is cut into, by their bytes
   float lowest_score_ = std::numeric_limits<float>::max();
-  float highest_score_ = std::numeric_limits<float>::min();
+  float highest_score_ = std::numeric_limits<float>::min();  // a tiny positive number, as in the library
 };
 
 }  // namespace reno::text

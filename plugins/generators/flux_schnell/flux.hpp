@@ -22,6 +22,7 @@
 #include "reno/nn/flux_transformer.hpp"
 #include "reno/nn/offload.hpp"
 #include "reno/nn/t5.hpp"
+#include "reno/pipelines/components_fit.hpp"
 #include "reno/pipelines/in_stages.hpp"
 #include "reno/schedulers/denoise.hpp"
 #include "reno/schedulers/flow_match_euler.hpp"
@@ -44,11 +45,7 @@ struct FluxConfig {
         text_encoder_2(files.config("text_encoder_2")),
         transformer(files.config("transformer")),
         vae(files.config("vae")) {
-    const auto fits = [&](const char* what, std::int64_t first, const char* other, std::int64_t second) {
-      if (first != second)
-        throw LoadError(fmt::format("{}: the components do not fit: {} is {}, but {} is {}",
-                                    files.folder().string(), what, first, other, second));
-    };
+    const ComponentsFit fits{files.folder().string()};
     fits("the transformer's pooled_projection_dim", transformer.pooled_projection_dim,
          "the text encoder's hidden_size", text_encoder.hidden_size);
     fits("the transformer's joint_attention_dim", transformer.joint_attention_dim,

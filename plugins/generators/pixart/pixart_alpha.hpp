@@ -21,6 +21,7 @@
 #include "reno/nn/offload.hpp"
 #include "reno/nn/pixart_transformer.hpp"
 #include "reno/nn/t5.hpp"
+#include "reno/pipelines/components_fit.hpp"
 #include "reno/pipelines/in_stages.hpp"
 #include "reno/schedulers/ddpm.hpp"
 #include "reno/text/encode_prompts.hpp"
@@ -47,12 +48,7 @@ struct PixArtConfig {
       : text_encoder(files.base.config("text_encoder")),
         transformer(files.dmd.config("transformer")),
         vae(files.base.config("vae")) {
-    const auto fits = [&](const char* what, std::int64_t first, const char* other, std::int64_t second) {
-      if (first != second)
-        throw LoadError(fmt::format("{} and {}: the components do not fit: {} is {}, but {} is {}",
-                                    files.base.folder().string(), files.dmd.folder().string(), what, first,
-                                    other, second));
-    };
+    const ComponentsFit fits{files.base.folder().string() + " and " + files.dmd.folder().string()};
     fits("the transformer's caption_channels", transformer.caption_channels, "the text encoder's d_model",
          text_encoder.d_model);
     fits("the transformer's in_channels", transformer.in_channels, "the VAE's latent_channels",

@@ -1,0 +1,35 @@
+// The built plugins, as every experiment finds them, and a context that says nothing.
+#pragma once
+
+#include <spdlog/sinks/null_sink.h>
+
+#include <catch2/catch.hpp>
+#include <memory>
+
+#include "reno/optimizers/builtin.hpp"
+#include "reno/plugin_loader.hpp"
+#include "reno/run/context.hpp"
+
+namespace reno::test {
+
+/// Loaded once. No plugin of this build may be refused.
+inline const Registry& plugin_registry() {
+  static const Registry loaded = [] {
+    Registry all;
+    register_builtin_optimizers(all);
+    for (const auto& plugin : load_plugins({RENO_BUILD_DIR "/lib/reno/plugins"}, all)) {
+      INFO(plugin.refusal);
+      CHECK(plugin.refusal.empty());
+    }
+    return all;
+  }();
+  return loaded;
+}
+
+inline Context quiet_context(const Experiment& experiment) {
+  return make_context(
+      experiment, c10::kCPU,
+      std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::null_sink_mt>()));
+}
+
+}  // namespace reno::test
