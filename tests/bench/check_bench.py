@@ -50,6 +50,7 @@ def check_race(program, folder):
         check(len(turn["seconds"]) == 4 and all(seconds > 0 for seconds in turn["seconds"]), "four timed iterations")
         check(0 < turn["loaded"] < turn["first"], f"loading ends at {turn['loaded']} s, the first iteration at {turn['first']} s")
         check(2**20 < turn["anonymous"] <= turn["resident"], f"memory: {[turn[kind] for kind in MEMORY]}")
+        check(turn["processor"] >= 0, "processor time")
     for name, tolerance in TOLERANCES.items():
         difference = abs(ours["losses"][0][name] - theirs["losses"][0][name])
         check(difference <= tolerance, f"{name} differs by {difference} in the first iteration")

@@ -123,6 +123,44 @@ TEST_CASE("no-optim stops after the first image; best-of-n draws afresh and need
   CHECK(read_lines(sampling.output() / "results.jsonl")[0]["best"]["total"] == best);
 }
 
+/// Notes what the loop asks of a generator.
+struct WatchedGenerator : SigmoidGenerator {
+  using SigmoidGenerator::SigmoidGenerator;
+  at::Tensor generate(const at::Tensor& noise, const Conditioning& conditioning) const {
+    const at::Tensor images = SigmoidGenerator::generate(noise, conditioning);
+    batches.push_back(noise.size(0));
+    graphs += images.requires_grad() ? 1 : 0;
+    return images;
+  }
+  inline static std::vector<std::int64_t> batches;
+  inline static int graphs = 0;
+};
+
+TEST_CASE("best-of-n goes through the generator in whole batches and without a graph", "[run]") {
+  const auto watch = [](const std::string& mode) {
+    WatchedGenerator::batches.clear();
+    WatchedGenerator::graphs = 0;
+    Trial trial;
+    trial.registry = Registry();
+    trial.registry.add<WatchedGenerator>("sigmoid", "Fake.");
+    trial.registry.add<SquareReward>("square", "Fake.");
+    register_builtin_optimizers(trial.registry);
+    std::ofstream(trial.folder.path() / "prompts.txt") << "one\ntwo\nthree\n";
+    trial.run = fmt::format(
+        "task = \"example-prompts\"\nprompts = \"prompts.txt\"\nsamples = 2\nbatch = 4\niterations = 3\n"
+        "mode = \"{}\"",
+        mode);
+    trial.execute();
+  };
+  const std::vector<std::int64_t> six_images_by_four = {4, 4, 4, 2, 2, 2};
+  watch("best-of-n");
+  CHECK(WatchedGenerator::batches == six_images_by_four);
+  CHECK(WatchedGenerator::graphs == 0);
+  watch("optimize");
+  CHECK(WatchedGenerator::batches == six_images_by_four);
+  CHECK(WatchedGenerator::graphs == 4);  // the last iteration of each batch takes no gradient
+}
+
 TEST_CASE("a reward without gradient can be monitored, not optimised", "[run]") {
   Trial trial;
   trial.run = "iterations = 2";

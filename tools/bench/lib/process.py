@@ -20,7 +20,13 @@ class Measured:
     peak_resident: int = 0  # bytes, all pages in memory at once, those of mapped files among them
     peak_anonymous: int = 0  # bytes, pages that no file backs; sampled
     lines: list = dataclasses.field(default_factory=list)  # (seconds since the start, line of standard output)
-    marks: dict = dataclasses.field(default_factory=dict)  # name -> seconds since the start
+    steps: list = dataclasses.field(default_factory=list)  # (seconds since the start, processor seconds) at each step's end
+
+
+def processor_per_iteration(measured, batch=1):
+    """Processor seconds of the mean iteration, without the first and the last; each is a step per element of the batch."""
+    ends = [seconds for _, seconds in measured.steps][batch - 1 :: batch]
+    return (ends[-2] - ends[0]) / (len(ends) - 2)
 
 
 class Failed(Exception):
@@ -37,10 +43,18 @@ def anonymous_bytes(pid):
     return 0
 
 
-def measure(command, environment=None, marks=None):
-    """Runs `command` to its end. `marks`: name -> function; when it first says True, that moment is noted."""
+def processor_seconds(pid):
+    """That the process has used, on all cores; other programs do not change it much."""
+    try:
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def measure(command, environment=None, count_steps=lambda lines: 0):
+    """Runs `command` to its end. `count_steps` says, from the lines so far, how many steps it has done."""
     measured = Measured()
-    waiting = dict(marks or {})
     started = time.monotonic()
     process = subprocess.Popen(
         [str(part) for part in command],
@@ -64,9 +78,8 @@ def measure(command, environment=None, marks=None):
         reader.start()
     try:
         while True:
-            for name in [name for name, reached in waiting.items() if reached()]:
-                measured.marks[name] = time.monotonic() - started
-                del waiting[name]
+            for _ in range(count_steps(measured.lines) - len(measured.steps)):
+                measured.steps.append((time.monotonic() - started, processor_seconds(process.pid)))
             measured.peak_anonymous = max(measured.peak_anonymous, anonymous_bytes(process.pid))
             pid, status, usage = os.wait4(process.pid, os.WNOHANG)
             if pid:

@@ -37,10 +37,9 @@ def run(program, text, folder, threads):
     file.write_text(text)
     metrics = output / "metrics.jsonl"
 
-    def evaluated():
-        return metrics.exists() and metrics.stat().st_size > 0
+    def evaluations(_):
+        return metrics.read_bytes().count(b"\n") if metrics.exists() else 0
 
-    measured = process.measure([program, file, "--output", output, "--quiet"], {"OMP_NUM_THREADS": str(threads)},
-                               {"first iteration": evaluated})
+    measured = process.measure([program, file, "--output", output, "--quiet"], {"OMP_NUM_THREADS": str(threads)}, evaluations)
     lines = [json.loads(line) for line in metrics.read_text().splitlines()]
     return measured, lines, json.loads((output / "results.json").read_text())
