@@ -1,7 +1,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <fstream>
+#include <string>
 
 #include "reno/io/mapped_file.hpp"
 #include "support/temporary_folder.hpp"
@@ -34,6 +37,31 @@ TEST_CASE("Prefetching is a hint that any range may be given to") {
   file.prefetch(20'000, 1);
   file.prefetch(5, 0);
   CHECK(file.text() == std::string(10'000, 'x'));
+}
+
+TEST_CASE("Pages that are given back are read again when they are touched") {
+  const auto resident = [] {  // bytes of mapped files in memory
+    std::ifstream status("/proc/self/status");
+    for (std::string line; std::getline(status, line);)
+      if (line.starts_with("RssFile:")) return std::stoll(line.substr(8)) * 1024;
+    return 0LL;
+  };
+  const reno::test::TemporaryFolder folder;
+  constexpr std::size_t bytes = 64 << 20;
+  const MappedFile file(folder.write("a.bin", std::string(bytes, 'x')));
+  const auto touch = [&] {
+    return static_cast<std::size_t>(std::count(file.text().begin(), file.text().end(), 'x'));
+  };
+  REQUIRE(touch() == bytes);
+  const auto touched = resident();
+  file.release(5000, bytes - 10'000);
+  CHECK(resident() < touched - (60LL << 20));
+  CHECK(touch() == bytes);
+  CHECK(resident() > touched - (4LL << 20));
+  file.release(bytes, 1);  // none of these has a whole page
+  file.release(0, 10);
+  file.release(bytes - 10, 50'000);
+  CHECK(touch() == bytes);
 }
 
 TEST_CASE("What cannot be mapped is refused with the reason") {

@@ -51,13 +51,26 @@ class MappedFile {
   /// Tells the kernel that these bytes are wanted soon, so that it reads ahead in large pieces. Only a hint.
   void prefetch(std::size_t offset, std::size_t bytes) const {
     if (offset >= size_ || bytes == 0) return;
-    const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-    const std::size_t begin = offset / page * page;
+    const std::size_t begin = offset / page() * page();
     const std::size_t end = offset + std::min(bytes, size_ - offset);
     ::madvise(static_cast<std::byte*>(address_) + begin, end - begin, MADV_WILLNEED);
   }
 
+  /// Gives back the memory of the whole pages in this range, which are read again when they are touched:
+  /// weights that were converted or moved to another device would otherwise stay in memory twice.
+  void release(std::size_t offset, std::size_t bytes) const {
+    if (offset >= size_) return;
+    const std::size_t begin = (offset + page() - 1) / page() * page();
+    const std::size_t end = (offset + std::min(bytes, size_ - offset)) / page() * page();
+    if (begin < end) ::madvise(static_cast<std::byte*>(address_) + begin, end - begin, MADV_DONTNEED);
+  }
+
  private:
+  static std::size_t page() {
+    static const auto size = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    return size;
+  }
+
   static std::string reason(int error) { return std::generic_category().message(error); }
 
   void map(int descriptor) {

@@ -96,13 +96,17 @@ class PytorchFile : public TensorSource {
     const auto extent = static_cast<std::int64_t>(tensor.data.size() / c10::elementSize(dtype));
     at::Tensor copy = at::empty({extent}, at::TensorOptions(dtype));
     std::memcpy(copy.mutable_data_ptr(), tensor.data.data(), tensor.data.size());
+    file_->release(offset, tensor.data.size());
     return copy.as_strided(tensor.info.shape, tensor.strides);
   }
 
   at::Tensor blob(const Tensor& tensor, at::ScalarType dtype) const {
     auto* data = const_cast<char*>(tensor.data.data());  // from_blob knows no const
-    return at::from_blob(
-        data, tensor.info.shape, tensor.strides, [file = file_](void*) {}, at::TensorOptions(dtype));
+    const auto offset = static_cast<std::size_t>(tensor.data.data() - file_->text().data());
+    const auto give_back = [file = file_, offset, bytes = tensor.data.size()](void*) {
+      file->release(offset, bytes);
+    };
+    return at::from_blob(data, tensor.info.shape, tensor.strides, give_back, at::TensorOptions(dtype));
   }
 
   std::shared_ptr<const MappedFile> file_;

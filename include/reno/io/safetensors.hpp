@@ -73,17 +73,19 @@ class SafetensorsFile : public TensorSource {
     if (tensor.bytes == 0) return at::empty(tensor.info.shape, at::TensorOptions(dtype));
     file_->prefetch(tensor.offset, tensor.bytes);
     auto* data = const_cast<std::byte*>(file_->data() + tensor.offset);  // from_blob knows no const
-    if (dtype == at::kBool)
-      return blob(data, tensor.info.shape, at::kByte).ne(0);  // any byte but 0 and 1 is no bool
-    if (tensor.offset % c10::elementSize(dtype) == 0) return blob(data, tensor.info.shape, dtype);
+    if (dtype == at::kBool) return blob(tensor, data, at::kByte).ne(0);  // any byte but 0 and 1 is no bool
+    if (tensor.offset % c10::elementSize(dtype) == 0) return blob(tensor, data, dtype);
     auto copy = at::empty(tensor.info.shape, at::TensorOptions(dtype));
     std::memcpy(copy.mutable_data_ptr(), data, tensor.bytes);
+    file_->release(tensor.offset, tensor.bytes);
     return copy;
   }
 
-  at::Tensor blob(void* data, at::IntArrayRef shape, at::ScalarType dtype) const {
-    return at::from_blob(
-        data, shape, [file = file_](void*) {}, at::TensorOptions(dtype));
+  at::Tensor blob(const Tensor& tensor, void* data, at::ScalarType dtype) const {
+    const auto give_back = [file = file_, offset = tensor.offset, bytes = tensor.bytes](void*) {
+      file->release(offset, bytes);
+    };
+    return at::from_blob(data, tensor.info.shape, give_back, at::TensorOptions(dtype));
   }
 
   std::shared_ptr<const MappedFile> file_;
