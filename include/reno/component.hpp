@@ -28,6 +28,12 @@ class AnyGenerator {
   at::Tensor generate(const at::Tensor& noise, const OpaqueValue& conditioning) const {
     return impl_->generate(noise, conditioning);
   }
+  /// Whether `generate` makes previews and `finish` the images.
+  bool previews() const { return impl_->previews(); }
+  /// The images themselves; those of `generate` where that makes no previews.
+  at::Tensor finish(const at::Tensor& noise, const OpaqueValue& conditioning) const {
+    return impl_->finish(noise, conditioning);
+  }
   bool can_refine() const { return impl_->can_refine(); }
   /// Throws ConfigurationError when the generator has no multi-step sampler.
   at::Tensor refine(const at::Tensor& noise, const OpaqueValue& conditioning, std::int64_t steps,
@@ -41,6 +47,8 @@ class AnyGenerator {
     virtual std::vector<std::int64_t> noise_shape() = 0;
     virtual OpaqueValue encode(const Prompts&) = 0;
     virtual at::Tensor generate(const at::Tensor&, const OpaqueValue&) = 0;
+    virtual bool previews() = 0;
+    virtual at::Tensor finish(const at::Tensor&, const OpaqueValue&) = 0;
     virtual bool can_refine() = 0;
     virtual at::Tensor refine(const at::Tensor&, const OpaqueValue&, std::int64_t, double) = 0;
   };
@@ -59,6 +67,20 @@ class AnyGenerator {
     }
     at::Tensor generate(const at::Tensor& noise, const OpaqueValue& value) override {
       return generator->generate(noise, conditioning(value));
+    }
+    bool previews() override {
+      if constexpr (PreviewingGenerator<G>) {
+        return generator->previews();
+      } else {
+        return false;
+      }
+    }
+    at::Tensor finish(const at::Tensor& noise, const OpaqueValue& value) override {
+      if constexpr (PreviewingGenerator<G>) {
+        return generator->finish(noise, conditioning(value));
+      } else {
+        return generate(noise, value);
+      }
     }
     bool can_refine() override { return RefiningGenerator<G>; }
     at::Tensor refine([[maybe_unused]] const at::Tensor& noise, [[maybe_unused]] const OpaqueValue& value,

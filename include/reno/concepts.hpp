@@ -54,6 +54,19 @@ concept RefiningGenerator = Generator<G> && requires(G generator, const at::Tens
     } -> std::convertible_to<at::Tensor>;
 };
 
+/// Optional part of a generator whose `generate` may make mere previews, by a smaller decoder, where its
+/// options say so.
+///
+/// - `previews()`: whether it does.
+/// - `finish(noise, conditioning)`: the images themselves; no gradient.
+template <class G>
+concept PreviewingGenerator = Generator<G> && requires(G generator, const at::Tensor& noise) {
+  { generator.previews() } -> std::convertible_to<bool>;
+  {
+    generator.finish(noise, std::declval<const typename G::Conditioning&>())
+    } -> std::convertible_to<at::Tensor>;
+};
+
 /// A model of human preference.
 ///
 /// - `PromptFeatures`: the model's own type for encoded prompts; a value that owns its tensors.

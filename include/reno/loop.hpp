@@ -39,6 +39,12 @@ struct Iteration {
   StageSeconds stages;                ///< where they went; empty when the objective has no clock
 };
 
+/// What the loop found by a generator's previews.
+struct Previewed {
+  ImageMetrics initial;
+  ImageMetrics best;
+};
+
 /// The outcome for one image.
 struct ImageResult {
   ImageMetrics initial;
@@ -47,6 +53,7 @@ struct ImageResult {
   at::Tensor initial_image;  ///< (3,H,W)
   at::Tensor best_image;     ///< (3,H,W)
   at::Tensor best_noise;
+  std::optional<Previewed> previewed;  ///< where the loop went by previews, and all above is of the images
 };
 
 /// Says how the noise of the next iteration comes about: an optimizer's step, or a fresh draw (best-of-n).

@@ -97,9 +97,21 @@ class Objective {
   Measurement measure(const at::Tensor& noise, const EncodedPrompts& prompts, bool with_gradient) const {
     const at::AutoGradMode grad_mode(with_gradient);
     const at::Tensor leaf = noise.detach().requires_grad_(with_gradient);
-    at::Tensor images = generator_.generate(leaf, prompts.conditioning);
+    const at::Tensor images = generator_.generate(leaf, prompts.conditioning);
     mark_stage(clock_, "generate");
+    return measure_images(noise, leaf, images, prompts, with_gradient);
+  }
 
+  /// The images themselves, where `measure` goes by the generator's previews; without a gradient.
+  Measurement measure_finished(const at::Tensor& noise, const EncodedPrompts& prompts) const {
+    const at::NoGradGuard no_grad;
+    return measure_images(noise, {}, generator_.finish(noise, prompts.conditioning), prompts, false);
+  }
+
+ private:
+  /// images: of `leaf`, which is the noise, with their graph where a gradient is wanted.
+  Measurement measure_images(const at::Tensor& noise, const at::Tensor& leaf, const at::Tensor& images,
+                             const EncodedPrompts& prompts, bool with_gradient) const {
     Measurement result;
     result.images = images.detach();
     result.total = at::zeros({noise.size(0)}, noise.options());
@@ -118,7 +130,6 @@ class Objective {
     return result;
   }
 
- private:
   void find_black_box() {
     black_box_.reset();
     for (const auto& [name, weight, reward] : rewards_) {

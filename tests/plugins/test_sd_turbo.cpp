@@ -172,6 +172,47 @@ TEST_CASE("sd-turbo runs on the meta device, backwards too", "[plugins]") {
   CHECK(noise.grad().sizes() == noise.sizes());
 }
 
+TEST_CASE("sd-turbo: a preview decoder makes the images of the loop, the model's own those that are kept",
+          "[plugins]") {
+  SdTurbo::Options options;
+  options.weights = small_model();
+  auto plain = SdTurbo(options, Context{});
+  options.preview = fs::path(RENO_TEST_DATA) / "nn/autoencoder_tiny";
+  auto generator = SdTurbo(options, Context{});
+  CHECK_FALSE(plain.previews());
+  CHECK(generator.previews());
+
+  at::manual_seed(2);
+  const auto noise = at::randn({2, 4, 16, 16}).requires_grad_(true);
+  const auto conditioning = generator.encode({"a cat", "a dog"});
+  const auto preview = generator.generate(noise, conditioning);
+  const auto image = plain.generate(noise.detach(), conditioning);
+  CHECK(preview.sizes() == image.sizes());
+  CHECK((preview.detach() - image).abs().max().item<double>() > 0.1);
+  CHECK(at::equal(generator.finish(noise, conditioning), image));
+  CHECK_FALSE(generator.finish(noise, conditioning).requires_grad());
+  CHECK(at::equal(plain.finish(noise, conditioning), image));
+  CHECK(at::equal(generator.refine(noise, conditioning, 2, 1.0), plain.refine(noise, conditioning, 2, 1.0)));
+  preview.sum().backward();
+  CHECK(noise.grad().norm().item<double>() > 0);
+
+  SECTION("its latents and its size must be the model's") {
+    const test::TemporaryFolder folder;
+    options.preview = writable_copy(options.preview, folder);
+    const auto config = fs::path(options.preview) / "config.json";
+    SECTION("channels") {
+      replace_in_file(config, "\"latent_channels\": 4", "\"latent_channels\": 16");
+      CHECK_THROWS_WITH(SdTurbo(options, Context{}),
+                        Catch::Contains("the preview decoder's latent_channels is 16, but the VAE's is 4"));
+    }
+    SECTION("enlargement") {
+      replace_in_file(config, "\"upsampling_scaling_factor\": 2", "\"upsampling_scaling_factor\": 3");
+      CHECK_THROWS_WITH(SdTurbo(options, Context{}),
+                        Catch::Contains("the preview decoder's enlargement is 9, but the VAE's is 4"));
+    }
+  }
+}
+
 TEST_CASE("sd-turbo says what it cuts from a prompt that is too long", "[plugins]") {
   std::ostringstream said;
   Context context;

@@ -161,6 +161,61 @@ TEST_CASE("best-of-n goes through the generator in whole batches and without a g
   CHECK(WatchedGenerator::graphs == 4);  // the last iteration of each batch takes no gradient
 }
 
+/// Its previews are half as strong as its images.
+struct PreviewGenerator : SigmoidGenerator {
+  using SigmoidGenerator::SigmoidGenerator;
+  at::Tensor generate(const at::Tensor& noise, const Conditioning& conditioning) const {
+    return 0.5 * SigmoidGenerator::generate(noise, conditioning);
+  }
+  bool previews() const { return true; }
+  at::Tensor finish(const at::Tensor& noise, const Conditioning& conditioning) const {
+    return SigmoidGenerator::generate(noise, conditioning).detach();
+  }
+};
+
+TEST_CASE("with previews, what is kept and reported is of the images themselves", "[run]") {
+  Trial trial;
+  trial.registry = Registry();
+  trial.registry.add<PreviewGenerator>("sigmoid", "Fake.");
+  trial.registry.add<SquareReward>("square", "Fake.");
+  register_builtin_optimizers(trial.registry);
+  std::ofstream(trial.folder.path() / "prompts.txt") << "one\nthree\n";
+  trial.run =
+      "task = \"example-prompts\"\nprompts = \"prompts.txt\"\nbatch = 2\niterations = 5\nsamples = 1\n"
+      "save_all_images = true";
+  const auto results = trial.execute().results;
+  const auto metrics = read_lines(trial.output() / "metrics.jsonl");
+  const auto lines = read_lines(trial.output() / "results.jsonl");
+  REQUIRE(lines.size() == 2);
+  double kept = 0.0;
+  double previewed = 0.0;
+  for (std::size_t n = 0; n < lines.size(); ++n) {
+    const auto& line = lines[n];
+    const auto folder = trial.output() / fmt::format("{:05}", n);
+    const auto best = static_cast<std::size_t>(line["best_iteration"].get<int>());
+    CHECK(line["preview"]["initial"]["total"] == metrics[n]["total"]);
+    CHECK(line["preview"]["best"]["total"] == metrics[2 * best + n]["total"]);
+    // The reward of the noise that was kept, by hand.
+    const auto noise = open_safetensors(folder / "best_noise.safetensors")->read("noise");
+    const double target = line["text"].get<std::string>().size() / 10.0;
+    const auto seen = preprocess(at::sigmoid(noise), {.size = 8});
+    const double score = -(seen - target).square().mean().item<double>();
+    CHECK(line["best"]["scores"]["square"].get<double>() == Approx(score).epsilon(1e-5));
+    // 8-bit pixels: the images are those of `finish`, the initial one as well.
+    const auto pixels = read_png(folder / "best_image.png");
+    CHECK((pixels - at::sigmoid(noise[0])).abs().max().item<double>() < 0.51 / 255);
+    const auto initial = read_png(folder / "init_image.png");
+    const auto shown = read_png(folder / "images/00000.png");
+    CHECK((initial - 2 * shown).abs().max().item<double>() < 1.6 / 255);
+    kept += line["best"]["total"].get<double>() / 2;
+    previewed += line["preview"]["best"]["total"].get<double>() / 2;
+  }
+  CHECK(results["mean"]["total"]["best"].get<double>() == Approx(kept));
+  CHECK(results["mean"]["total"]["previewed_best"].get<double>() == Approx(previewed));
+  CHECK(results["mean"]["scores"]["square"].contains("previewed_best"));
+  CHECK(results["seconds"]["finish"].get<double>() > 0.0);
+}
+
 TEST_CASE("a reward without gradient can be monitored, not optimised", "[run]") {
   Trial trial;
   trial.run = "iterations = 2";

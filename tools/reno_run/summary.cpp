@@ -22,6 +22,16 @@ void print_row(const std::string& name, const Json& mean) {
   fmt::print("  {:<20} {:>12.4f} {:>12.4f} {:>+12.4f}\n", name, initial, best, best - initial);
 }
 
+/// What the loop took the best images for, where it saw previews of them.
+void print_previews(const Json& mean) {
+  if (!mean["total"].contains("previewed_best")) return;
+  fmt::print("  by the preview decoder the best were");
+  for (const auto& [reward, scores] : mean["scores"].items())
+    fmt::print(" {} {:.4f},", reward, scores["previewed_best"].get<double>());
+  fmt::print(" total loss {:.4f}; all else is of the images kept\n\n",
+             mean["total"]["previewed_best"].get<double>());
+}
+
 /// How many images of each kind have improved, where the prompts tell of kinds.
 void print_labels(const Json& results) {
   if (!results.contains("by_label")) return;
@@ -50,6 +60,7 @@ void print_summary(const RunSummary& summary) {
     for (const auto& [reward, scores] : mean["scores"].items()) print_row(reward, scores);
     print_row("total loss", mean["total"]);
     fmt::print("\n");
+    print_previews(mean);
     if (images > 1) {
       const auto& benchmark = results["benchmark"];
       fmt::print("  improved in {}: {:.1f} % of the images\n\n", benchmark["reward"].get<std::string>(),

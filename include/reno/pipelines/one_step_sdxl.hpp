@@ -45,6 +45,14 @@ class OneStepSDXL {
   }
 
   at::Tensor generate(const at::Tensor& noise, const Conditioning& conditioning) const {
+    return model_.generate(one_step_, conditioning.one_step, noise, {},
+                           previews() ? Decoder::preview : Decoder::own);
+  }
+
+  bool previews() const { return static_cast<bool>(model_.preview); }
+
+  at::Tensor finish(const at::Tensor& noise, const Conditioning& conditioning) const {
+    const c10::NoGradGuard no_grad;
     return model_.generate(one_step_, conditioning.one_step, noise);
   }
 

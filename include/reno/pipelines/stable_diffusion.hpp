@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,6 +26,7 @@
 #include "reno/pipelines/guided_unet.hpp"
 #include "reno/pipelines/image_size.hpp"
 #include "reno/pipelines/in_stages.hpp"
+#include "reno/pipelines/preview_decoder.hpp"
 #include "reno/schedulers/denoise.hpp"
 #include "reno/schedulers/euler_discrete.hpp"
 #include "reno/text/clip_tokenizer.hpp"
@@ -79,11 +81,13 @@ struct StableDiffusion {
   nn::CLIPTextModel text_encoder;
   nn::UNet2DConditionModel unet;
   nn::AutoencoderKLDecoder vae;
+  PreviewDecoder preview;
   std::shared_ptr<spdlog::logger> log;
   std::shared_ptr<StageClock> clock;
 
   /// Throws LoadError when a component is missing, damaged, not implemented, or does not fit the others.
-  StableDiffusion(const Pretrained& files, const Context& context)
+  /// `preview`: as for PreviewDecoder.
+  StableDiffusion(const Pretrained& files, const Context& context, const std::filesystem::path& preview = {})
       : config(files),
         tokenizer(ClipTokenizer::from_directory(files.component("tokenizer"), ClipTextStyle::transformers)),
         scheduler(files.config("scheduler", "scheduler_config.json")),
@@ -92,6 +96,7 @@ struct StableDiffusion {
         unet(files.load<nn::UNet2DConditionModel>("unet", "diffusion_pytorch_model", config.unet)),
         vae(files.load<nn::AutoencoderKLDecoder>("vae", "diffusion_pytorch_model", config.vae,
                                                  {"encoder.", "quant_conv."})),
+        preview(preview, config.vae, context),
         log(context.log),
         clock(context.clock) {
     unet.recompute = vae.recompute = context.memory != MemoryMode::fast;
@@ -113,7 +118,7 @@ struct StableDiffusion {
   /// Images (N, 3, H, W) in [0, 1] from unit noise (N, noise_shape), in the networks' dtype; differentiable
   /// in the noise.
   at::Tensor sample(const Sampling& sampling, const at::Tensor& noise, const at::Tensor& prompt_embeds,
-                    const std::optional<Guidance>& guidance = {}) const {
+                    const std::optional<Guidance>& guidance = {}, Decoder decoder = Decoder::own) const {
     GuidedUNet predict{unet, sampling.times, prompt_embeds, {}};
     if (guidance) {
       predict.prompt = at::cat({guidance->negative_embeds.expand_as(prompt_embeds), prompt_embeds});
@@ -123,7 +128,9 @@ struct StableDiffusion {
       return schedulers::denoise(sampling.steps, z.to(prompt_embeds.scalar_type()), predict);
     };
     // This constant and not the VAE's scaling_factor, as in the published pipeline.
-    const auto decode = [&](const at::Tensor& latents) { return nn::to_image(vae(latents * (1 / 0.18215))); };
+    const auto decode = [&](const at::Tensor& latents) {
+      return decoder == Decoder::preview ? preview(latents) : nn::to_image(vae(latents * (1 / 0.18215)));
+    };
     return in_stages(clock, noise, denoise, decode);
   }
 };

@@ -31,6 +31,7 @@
 #include "reno/pipelines/guided_unet.hpp"
 #include "reno/pipelines/image_size.hpp"
 #include "reno/pipelines/in_stages.hpp"
+#include "reno/pipelines/preview_decoder.hpp"
 #include "reno/schedulers/denoise.hpp"
 #include "reno/text/clip_tokenizer.hpp"
 #include "reno/text/encode_prompts.hpp"
@@ -42,6 +43,7 @@ struct StableDiffusionXLFiles {
   Pretrained model;                          ///< all parts that are not elsewhere
   std::filesystem::path unet;                ///< weights alone, a file or a directory; empty: the model's
   std::optional<std::filesystem::path> vae;  ///< directory with its config.json; unset: the model's
+  std::filesystem::path preview;             ///< as for PreviewDecoder
 
   explicit StableDiffusionXLFiles(Pretrained model) : model(std::move(model)) {}
 
@@ -115,6 +117,7 @@ struct StableDiffusionXL {
   nn::CLIPTextModelWithProjection text_encoder_2;
   nn::UNet2DConditionModel unet;
   nn::AutoencoderKLDecoder vae;
+  PreviewDecoder preview;
   at::ScalarType vae_dtype;
   std::shared_ptr<spdlog::logger> log;
   std::shared_ptr<StageClock> clock;
@@ -134,6 +137,7 @@ struct StableDiffusionXL {
         vae(load_network<nn::AutoencoderKLDecoder>("vae", files.vae_source(), config.vae,
                                                    with_dtype(context, decoder_dtype),
                                                    {"encoder.", "quant_conv."})),
+        preview(files.preview, config.vae, context),
         vae_dtype(decoder_dtype.value_or(context.dtype)),
         log(context.log),
         clock(context.clock) {
@@ -171,16 +175,19 @@ struct StableDiffusionXL {
     return conditions;
   }
 
-  /// Images (N, 3, H, W) in [0, 1], in the VAE's dtype, from unit noise (N, noise_shape); differentiable in
-  /// the noise. `steps` as any scheduler's set_timesteps returns them; `fresh` is what stochastic ones add.
+  /// Images (N, 3, H, W) in [0, 1], in the decoder's dtype, from unit noise (N, noise_shape); differentiable
+  /// in the noise. `steps` as any scheduler's set_timesteps returns them; `fresh` is what stochastic ones
+  /// add.
   template <class Steps>
   at::Tensor generate(const Steps& steps, const Conditions& conditions, const at::Tensor& noise,
-                      const schedulers::FreshNoise& fresh = {}) const {
+                      const schedulers::FreshNoise& fresh = {}, Decoder decoder = Decoder::own) const {
     const GuidedUNet predict{unet, conditions.times, conditions.states, conditions.guidance};
     const auto denoise = [&](const at::Tensor& z) {
       return schedulers::denoise(steps, z.to(conditions.states.scalar_type()), predict, fresh);
     };
-    return in_stages(clock, noise, denoise, [&](const at::Tensor& latents) { return decode(latents); });
+    return in_stages(clock, noise, denoise, [&](const at::Tensor& latents) {
+      return decoder == Decoder::preview ? preview(latents) : decode(latents);
+    });
   }
 
   /// Images (N, 3, H, W) in [0, 1], in the VAE's dtype.

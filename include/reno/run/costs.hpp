@@ -14,6 +14,7 @@ struct Costs {
   double load_seconds = 0.0;
   double encode_seconds = 0.0;
   double optimize_seconds = 0.0;
+  double finish_seconds = 0.0;  ///< of the images themselves, after previews
   std::int64_t iterations = 0;  ///< of all batches
   std::int64_t peak_bytes = 0;
   StageSeconds stages;  ///< of all iterations
@@ -27,6 +28,7 @@ struct Costs {
     load_seconds += other.load_seconds;
     encode_seconds += other.encode_seconds;
     optimize_seconds += other.optimize_seconds;
+    finish_seconds += other.finish_seconds;
     iterations += other.iterations;
     stages.add(other.stages);
     peak_bytes = std::max(peak_bytes, other.peak_bytes);
@@ -38,6 +40,7 @@ inline nlohmann::ordered_json costs_json(const Costs& costs) {
   object["seconds"] = {{"load", costs.load_seconds},
                        {"encode", costs.encode_seconds},
                        {"optimize", costs.optimize_seconds},
+                       {"finish", costs.finish_seconds},
                        {"per_iteration", costs.seconds_per_iteration()}};
   for (const auto& [stage, seconds] : costs.stages.all())
     object["seconds"]["iteration"][stage] = seconds / static_cast<double>(costs.iterations);
@@ -52,6 +55,7 @@ inline Costs parse_costs(const nlohmann::ordered_json& object) {
   Costs costs{seconds.at("load").get<double>(),
               seconds.at("encode").get<double>(),
               seconds.at("optimize").get<double>(),
+              seconds.value("finish", 0.0),
               object.at("iterations").get<std::int64_t>(),
               object.at("peak_memory_bytes").get<std::int64_t>(),
               {}};

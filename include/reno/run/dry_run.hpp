@@ -41,6 +41,7 @@ inline MemoryEstimate rehearse(const Experiment& experiment, const Registry& reg
   shape.insert(shape.begin(), std::ssize(prompts));
   const at::Tensor noise = at::empty(shape, at::TensorOptions(context.device).dtype(context.master_dtype()));
   objective.measure(noise, encoded, experiment.run.mode == Mode::optimize);
+  if (objective.generator().previews()) objective.measure_finished(noise, encoded);
   const auto& refine = experiment.refine;
   if (refine.steps > 0) objective.generator().refine(noise, encoded.conditioning, 1, refine.guidance);
   estimate.peak = memory.peak();

@@ -122,6 +122,9 @@ class Record {
       const auto files = sample_files(run_, sample);
       if (const auto told = prompt_file(run_, sample.prompt))
         write_file_atomically(directory_.file(told->first), told->second);
+      if (result.previewed)
+        write_png(directory_.file(files.initial_image), result.initial_image,
+                  image_texts_(sample, 0, result.initial, result.initial_image));
       write_png(directory_.file(files.best_image), result.best_image,
                 image_texts_(sample, result.best_iteration, result.best, result.best_image));
       if (!boards_.empty()) boards_[n].image(result.best_iteration, "image/best", result.best_image);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -64,6 +65,9 @@ inline nlohmann::ordered_json result_json(const std::vector<std::string>& reward
   object["files"] = {{"initial_image", files.initial_image.string()},
                      {"best_image", files.best_image.string()},
                      {"best_noise", files.best_noise.string()}};
+  if (result.previewed)
+    object["preview"] = {{"initial", detail::measured(rewards, result.previewed->initial)},
+                         {"best", detail::measured(rewards, result.previewed->best)}};
   if (refined) {
     object["files"]["refined_initial_image"] = files.refined_initial_image.string();
     object["files"]["refined_best_image"] = files.refined_best_image.string();
@@ -79,6 +83,7 @@ struct FinishedImage {
   std::vector<std::pair<std::string, std::string>> labels;
   ImageMetrics initial;  ///< scores and total only
   ImageMetrics best;
+  std::optional<Previewed> previewed;  ///< what the loop saw, where that were previews; scores and total only
   std::int64_t best_iteration = 0;
   std::filesystem::path initial_image;  ///< relative to the run directory, as is the next
   std::filesystem::path best_image;
@@ -105,6 +110,8 @@ inline FinishedImage parse_result(const std::vector<std::string>& rewards,
   }
   image.initial = metrics(line.at("initial"));
   image.best = metrics(line.at("best"));
+  if (line.contains("preview"))
+    image.previewed = {metrics(line["preview"].at("initial")), metrics(line["preview"].at("best"))};
   image.best_iteration = line.at("best_iteration").get<std::int64_t>();
   image.initial_image = line.at("files").at("initial_image").get<std::string>();
   image.best_image = line.at("files").at("best_image").get<std::string>();

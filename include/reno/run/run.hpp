@@ -14,6 +14,7 @@
 #include "reno/run/conclude.hpp"
 #include "reno/run/context.hpp"
 #include "reno/run/costs.hpp"
+#include "reno/run/finish.hpp"
 #include "reno/run/initial_noise.hpp"
 #include "reno/run/memory.hpp"
 #include "reno/run/merge.hpp"
@@ -165,11 +166,11 @@ class Run {
       if (finished && experiment_.refine.steps > 0) refined = refine(work, encoded);
     } catch (const std::exception&) {
       progress.clear();
-      save_what_there_is(work);
+      save_what_there_is(work, encoded);
       throw;
     }
     if (!finished) save_point(work);
-    record_.save(batch, work.results, refined);
+    record_.save(batch, finished_results(work, encoded), refined);
     if (finished) save_point(batch.index + 1);
     progress.next_batch();
     return finished;
@@ -202,11 +203,17 @@ class Run {
     progress.update(work.batch.samples.front().number, image_count_, iteration.index, total, best);
   }
 
+  /// What is told of the batch, see finish.hpp; the loop itself goes on with what it has.
+  std::vector<ImageResult> finished_results(const BatchWork& work, const EncodedPrompts& encoded) {
+    return detail::timed(point_.costs.finish_seconds,
+                         [&] { return finish(objective_, encoded, work.initial_noise, work.results); });
+  }
+
   /// After an error, which is what people must be told of, and not that this fails as well.
-  void save_what_there_is(const BatchWork& work) {
+  void save_what_there_is(const BatchWork& work, const EncodedPrompts& encoded) {
     try {
-      record_.save(work.batch, work.results);
-    } catch (const RunError& error) {
+      record_.save(work.batch, finished_results(work, encoded));
+    } catch (const std::exception& error) {
       context_.log->warn("the images so far could not be saved: {}", error.what());
     }
   }

@@ -19,6 +19,9 @@ struct Means {
   std::vector<double> best;
   double initial_total = 0.0;
   double best_total = 0.0;
+  std::int64_t previewed = 0;          ///< images that the loop saw previews of
+  std::vector<double> previewed_best;  ///< of scores of previews, per reward
+  double previewed_best_total = 0.0;
   std::int64_t improved = 0;  ///< images that the benchmark reward prefers to their initial ones
   double improvement = 0.0;   ///< of the benchmark reward
 
@@ -29,6 +32,12 @@ struct Means {
     for (std::size_t k = 0; k < initial.size(); ++k) {
       initial[k] += image.initial.scores[k];
       best[k] += image.best.scores[k];
+    }
+    if (image.previewed) {
+      ++previewed;
+      previewed_best.resize(best.size());
+      for (std::size_t k = 0; k < best.size(); ++k) previewed_best[k] += image.previewed->best.scores[k];
+      previewed_best_total += image.previewed->best.total;
     }
     initial_total += image.initial.total;
     best_total += image.best.total;
@@ -87,6 +96,11 @@ class Summary {
                                      {"best", means.mean(means.best[k])}};
     }
     mean["total"] = {{"initial", means.mean(means.initial_total)}, {"best", means.mean(means.best_total)}};
+    if (means.previewed == means.count && means.count > 0) {
+      for (std::size_t k = 0; k < rewards_.size(); ++k)
+        mean["scores"][rewards_[k]]["previewed_best"] = means.mean(means.previewed_best[k]);
+      mean["total"]["previewed_best"] = means.mean(means.previewed_best_total);
+    }
     object["benchmark"] = {{"reward", benchmark_},
                            {"improved", means.mean(static_cast<double>(means.improved))},
                            {"mean_improvement", means.mean(means.improvement)}};

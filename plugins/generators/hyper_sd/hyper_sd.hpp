@@ -22,6 +22,7 @@ class HyperSd : public OneStepSDXL<schedulers::LCMScheduler> {
     std::filesystem::path vae;
     std::string variant;
     std::filesystem::path base;
+    std::filesystem::path preview;
     bool float16_images = true;
     ImageSize size;
 
@@ -42,6 +43,7 @@ class HyperSd : public OneStepSDXL<schedulers::LCMScheduler> {
       field("float16_images", float16_images,
             "round images and their gradients to float16 whatever the run's dtype, as published (never in "
             "float64)");
+      field("preview", preview, PreviewDecoder::help);
       size.describe(field);
     }
   };
@@ -53,8 +55,11 @@ class HyperSd : public OneStepSDXL<schedulers::LCMScheduler> {
       : HyperSd(options, context, files_of(options, context)) {}
 
   at::Tensor generate(const at::Tensor& noise, const Conditioning& conditioning) const {
-    const auto images = OneStepSDXL::generate(noise, conditioning);
-    return float16_images_ ? images.to(at::kHalf) : images;
+    return rounded(OneStepSDXL::generate(noise, conditioning));
+  }
+
+  at::Tensor finish(const at::Tensor& noise, const Conditioning& conditioning) const {
+    return rounded(OneStepSDXL::finish(noise, conditioning));
   }
 
  private:
@@ -71,6 +76,7 @@ class HyperSd : public OneStepSDXL<schedulers::LCMScheduler> {
     StableDiffusionXLFiles files(Pretrained(options.weights, options.variant, context));
     if (!options.unet.empty()) files.unet = resolved(options.unet);
     if (!options.vae.empty()) files.vae = resolved(options.vae);
+    files.preview = options.preview;
     return files;
   }
 
@@ -79,9 +85,13 @@ class HyperSd : public OneStepSDXL<schedulers::LCMScheduler> {
     return files.vae_config().get<bool>("force_upcast", true) ? at::promote_types(dtype, at::kFloat) : dtype;
   }
 
+  at::Tensor rounded(const at::Tensor& images) const {
+    return float16_images_ ? images.to(at::kHalf) : images;
+  }
+
   bool float16_images_;
 };
 
-static_assert(RefiningGenerator<HyperSd>);
+static_assert(RefiningGenerator<HyperSd> && PreviewingGenerator<HyperSd>);
 
 }  // namespace reno

@@ -22,6 +22,7 @@ class SdTurbo {
     std::filesystem::path weights = "stabilityai/sd-turbo";
     std::string variant;
     std::filesystem::path base;
+    std::filesystem::path preview;
     ImageSize size;
 
     void describe(auto& field) {
@@ -33,6 +34,7 @@ class SdTurbo {
             "multi-step model that refines the optimised noise, for example "
             "stabilityai/stable-diffusion-2-1-base; "
             "empty: this model, in more steps");
+      field("preview", preview, PreviewDecoder::help);
       size.describe(field);
     }
   };
@@ -43,7 +45,7 @@ class SdTurbo {
   };
 
   SdTurbo(const Options& options, const Context& context)
-      : model_(Pretrained(options.weights, options.variant, context), context),
+      : model_(Pretrained(options.weights, options.variant, context), context, options.preview),
         noise_shape_(model_.config.noise_shape(options.size)),
         one_step_(prepare_one_step()),
         base_(options.base, options.variant, context, noise_shape_.front()) {}
@@ -56,6 +58,14 @@ class SdTurbo {
   }
 
   at::Tensor generate(const at::Tensor& noise, const Conditioning& conditioning) const {
+    return model_.sample(one_step_, noise, conditioning.prompt_embeds, {},
+                         previews() ? Decoder::preview : Decoder::own);
+  }
+
+  bool previews() const { return static_cast<bool>(model_.preview); }
+
+  at::Tensor finish(const at::Tensor& noise, const Conditioning& conditioning) const {
+    const c10::NoGradGuard no_grad;
     return model_.sample(one_step_, noise, conditioning.prompt_embeds);
   }
 
@@ -82,6 +92,6 @@ class SdTurbo {
   RefinementBase<StableDiffusion> base_;
 };
 
-static_assert(RefiningGenerator<SdTurbo>);
+static_assert(RefiningGenerator<SdTurbo> && PreviewingGenerator<SdTurbo>);
 
 }  // namespace reno

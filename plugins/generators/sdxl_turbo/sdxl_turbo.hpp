@@ -19,6 +19,7 @@ class SdxlTurbo : public OneStepSDXL<schedulers::EulerAncestralDiscreteScheduler
     std::filesystem::path vae = "madebyollin/sdxl-vae-fp16-fix";
     std::string variant;
     std::filesystem::path base;
+    std::filesystem::path preview;
     ImageSize size;
 
     void describe(auto& field) {
@@ -32,6 +33,7 @@ class SdxlTurbo : public OneStepSDXL<schedulers::EulerAncestralDiscreteScheduler
       field("base", base,
             "multi-step model that refines the optimised noise, for example "
             "stabilityai/stable-diffusion-xl-base-1.0; empty: this model, in more steps");
+      field("preview", preview, PreviewDecoder::help);
       size.describe(field);
     }
   };
@@ -44,10 +46,11 @@ class SdxlTurbo : public OneStepSDXL<schedulers::EulerAncestralDiscreteScheduler
   static StableDiffusionXLFiles files_of(const Options& options, const Context& context) {
     StableDiffusionXLFiles files(Pretrained(options.weights, options.variant, context));
     if (!options.vae.empty()) files.vae = resolve_checkpoint(options.vae.string(), context.search_paths);
+    files.preview = options.preview;
     return files;
   }
 };
 
-static_assert(RefiningGenerator<SdxlTurbo>);
+static_assert(RefiningGenerator<SdxlTurbo> && PreviewingGenerator<SdxlTurbo>);
 
 }  // namespace reno
