@@ -15,7 +15,8 @@
 namespace reno {
 
 /// Trades memory for speed. `fast` keeps everything on the device and every activation; `balanced` recomputes
-/// activations where that saves much; `lean` also keeps components on the host while they are not in use.
+/// activations where that saves much; `lean` also keeps components on the host but while they work, and a
+/// generator's stages forget all that is between their way forwards and the way back.
 enum class MemoryMode { fast, balanced, lean };
 
 struct Context {

@@ -1,16 +1,21 @@
 // The contract of generators, over every one that is registered, in double precision on the tiny models of
 // the reference data; and a short optimisation of each with all rewards.
 #include <ATen/ATen.h>
+#include <ATen/record_function.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstdio>
 #include <fstream>
 #include <map>
+#include <set>
 
 #include "reno/experiment/toml.hpp"
 #include "reno/io/invented_source.hpp"
 #include "reno/loop.hpp"
 #include "reno/nn/meta_kernels.hpp"
+#include "reno/nn/modules.hpp"
+#include "reno/run/dry_run.hpp"
 #include "reno/run/memory.hpp"
 #include "reno/run/noise.hpp"
 #include "support/golden.hpp"
@@ -72,9 +77,11 @@ Experiment parse(const std::string& text) {
   return parse_experiment("[run]\ndevice = \"cpu\"\n" + text, "generators.toml", registry());
 }
 
-AnyGenerator load(const std::string& name, const fs::path& folder, const std::string& dtype = "float64") {
-  const auto experiment = parse("dtype = \"" + dtype + "\"\n" + generator_section(name, folder) +
-                                "[[reward]]\nplugin = \"clip-score\"\n");  // which is not loaded
+AnyGenerator load(const std::string& name, const fs::path& folder, const std::string& dtype = "float64",
+                  const std::string& memory = "balanced") {
+  const auto experiment =
+      parse("dtype = \"" + dtype + "\"\nmemory = \"" + memory + "\"\n" + generator_section(name, folder) +
+            "[[reward]]\nplugin = \"clip-score\"\n");  // which is not loaded
   return create_component(registry().generators, name, experiment.generator.options,
                           quiet_context(experiment));
 }
@@ -175,6 +182,34 @@ TEST_CASE("generators: the gradient agrees with finite differences", "[goldens]"
   });
 }
 
+TEST_CASE("generators: the three memory modes give the same numbers", "[goldens]") {
+  for_each_generator([](const std::string& name, const fs::path& folder) {
+    struct Numbers {
+      at::Tensor image, gradient, refined;
+    };
+    const auto numbers = [&](const std::string& memory) {
+      const auto generator = load(name, folder, "float64", memory);
+      const auto noise = noise_of(generator, 2).requires_grad_(true);
+      const Prompts two{prompts[0], prompts[2]};
+      const auto image = generator.generate(noise, generator.encode(two));  // which nobody else holds
+      at::manual_seed(1);
+      (image * at::randn_like(image)).sum().backward();
+      const auto refined =
+          generator.can_refine() ? generator.refine(noise, generator.encode(two), 2, 3.0) : at::Tensor{};
+      return Numbers{image.detach(), noise.grad(), refined};
+    };
+    const auto fast = numbers("fast");
+    for (const char* memory : {"balanced", "lean"}) {
+      INFO(memory);
+      const auto other = numbers(memory);
+      CHECK(at::equal(other.image, fast.image));
+      // Where paths join, gradients are added up in another order.
+      check_relative_norm(name + " gradient in another memory mode", other.gradient, fast.gradient, 1e-12);
+      if (fast.refined.defined()) CHECK(at::equal(other.refined, fast.refined));
+    }
+  });
+}
+
 TEST_CASE("generators: refined images have the size of the others, and no graph", "[goldens]") {
   for_each_generator([](const std::string& name, const fs::path& folder) {
     const auto generator = load(name, folder);
@@ -232,13 +267,15 @@ void make_hollow_model(const fs::path& root, const std::map<std::string, std::st
 
 }  // namespace
 
-TEST_CASE("generators: at their published sizes, each memory mode takes less than the one before",
-          "[goldens]") {
-  if (!fs::exists(fs::path(RENO_SOURCE_DIR) / "../shared/goldens/manifests")) {
-    WARN("skipped: the names and shapes of the published models are not beside the checkout");
-    return;
-  }
-  const TemporaryFolder folder;
+namespace {
+
+struct PublishedModel {
+  std::vector<std::string> overrides;  ///< of its experiment in configs/
+  std::vector<fs::path> places;        ///< of generator and rewards
+};
+
+/// Hollow models of all that the experiments in configs/ name, by generator.
+std::map<std::string, PublishedModel> make_published_models(const TemporaryFolder& folder) {
   make_hollow_model(
       folder / "sd-turbo",
       {{"unet", "sd-turbo.unet"}, {"vae", "sd-turbo.vae"}, {"text_encoder", "clip-h.text_encoder"}},
@@ -263,44 +300,152 @@ TEST_CASE("generators: at their published sizes, each memory mode takes less tha
                      {"text_encoder", "clip-l.text_encoder"},
                      {"text_encoder_2", "t5-v1_1-xxl.encoder"}},
                     "flux-schnell", "flux-schnell/model");
-  const auto path = [&](const std::string& part) { return (folder / part).string(); };
-  const std::map<std::string, std::string> settings = {
-      {"sd-turbo", fmt::format("weights = \"{}\"\n", path("sd-turbo"))},
-      {"sdxl-turbo", fmt::format("weights = \"{}\"\nvae = \"\"\n", path("sdxl-turbo"))},
-      {"hyper-sd", fmt::format("weights = \"{}\"\nunet = \"{}\"\n", path("sdxl"),
-                               path("sdxl/unet/diffusion_pytorch_model.safetensors"))},
-      {"pixart", fmt::format("weights = \"{0}\"\ndmd = \"{0}\"\n", path("pixart"))},
-      {"flux-schnell", fmt::format("weights = \"{}\"\n", path("flux"))}};
-  for (const auto& [name, options] : settings) {
-    std::vector<std::int64_t> peaks;
-    for (const char* memory : {"lean", "balanced", "fast"}) {
-      const auto experiment =
-          parse(fmt::format("dtype = \"float16\"\nmemory = \"{}\"\n[generator]\nplugin = \"{}\"\n{}", memory,
-                            name, options) +
-                reward_sections(fs::path(RENO_TEST_DATA) / "goldens/a/rewards"));
-      register_meta_kernels();
-      auto& meter = MetaMemory::install();
-      Context context = quiet_context(experiment);
-      context.device = at::kMeta;
-      const auto before = meter.live();
-      const Objective objective = load_objective(experiment, registry(), context);
-      auto shape = objective.generator().noise_shape();
-      const std::int64_t side = name == "hyper-sd" ? 128 : 64;
-      CHECK(shape == (name == "flux-schnell" ? std::vector<std::int64_t>{1024, 64}
-                                             : std::vector<std::int64_t>{4, side, side}));
-      shape.insert(shape.begin(), 1);
-      const auto noise =
-          at::empty(shape, at::TensorOptions(at::kMeta).dtype(at::kFloat)).requires_grad_(true);
-      const auto image = objective.generator().generate(noise, objective.generator().encode({"a cat"}));
-      peaks.push_back(meter.live() - before);  // as the rewards find it
-      image.sum().backward();
-      std::printf("  %s, memory %s, float16: %.2f GiB when its image is scored\n", name.c_str(), memory,
-                  static_cast<double>(peaks.back()) / (1 << 30));
-    }
-    // Text encoders wait on the host; blocks are computed again.
-    CHECK(peaks[0] < peaks[1] - (std::int64_t{1} << 27));
-    CHECK(peaks[1] < peaks[2] - (std::int64_t{1} << 30));
+  std::map<std::string, PublishedModel> models;
+  const auto say = [&](const std::string& name, const std::string& option, const std::string& part) {
+    models[name].overrides.push_back(fmt::format("generator.{}=\"{}\"", option, (folder / part).string()));
+    if (option == "weights") models[name].places.push_back(folder / part);
+  };
+  say("sd-turbo", "weights", "sd-turbo");
+  say("sdxl-turbo", "weights", "sdxl-turbo");
+  say("sdxl-turbo", "vae", "sdxl-turbo/vae");
+  say("hyper-sd", "weights", "sdxl");
+  say("hyper-sd", "unet", "sdxl/unet/diffusion_pytorch_model.safetensors");
+  say("pixart", "weights", "pixart");
+  say("pixart", "dmd", "pixart");
+  say("flux-schnell", "weights", "flux");
+
+  const auto tiny = fs::path(RENO_TEST_DATA) / "goldens/a/rewards";
+  const auto manifests = fs::path(RENO_SOURCE_DIR) / "../shared/goldens/manifests";
+  PublishedModel rewards{{"generator.variant=\"\""}, {}};
+  for (const std::string name : {"hpsv2", "imagereward", "clip-score", "pickscore"}) {
+    const std::string part = name == "clip-score" ? "clip" : name;
+    const std::map<std::string, std::string> files = {{"hpsv2", "HPS_v2.1_compressed.pt"},
+                                                      {"imagereward", "ImageReward.pt"}};
+    write_hollow(folder / part / (files.contains(name) ? files.at(name) : "model.safetensors"),
+                 "reward." + part);
+    const auto config = read_json_object(manifests / ("reward." + part + ".config.json"));
+    std::ofstream(folder / part / "config.json") << config;
+    if (name == "imagereward") std::ofstream(folder / part / "med_config.json") << config.at("med_config");
+    rewards.overrides.push_back(fmt::format("reward.{}.weights=\"{}\"", name, (folder / part).string()));
+    rewards.overrides.push_back(fmt::format("reward.{}.tokenizer=\"{}\"", name, (tiny / part).string()));
+    rewards.places.push_back(folder / part);
   }
+  for (auto& [name, model] : models) {
+    model.overrides.insert(model.overrides.end(), rewards.overrides.begin(), rewards.overrides.end());
+    model.places.insert(model.places.end(), rewards.places.begin(), rewards.places.end());
+  }
+  return models;
+}
+
+/// Bytes of the largest weights file.
+std::int64_t largest_component(const PublishedModel& model) {
+  std::uintmax_t largest = 0;
+  for (const auto& place : model.places)
+    for (const auto& entry : fs::recursive_directory_iterator(place))
+      if (entry.is_regular_file()) largest = std::max(largest, entry.file_size());
+  return static_cast<std::int64_t>(largest);
+}
+
+double gibibytes(std::int64_t bytes) { return static_cast<double>(bytes) / (1 << 30); }
+
+}  // namespace
+
+TEST_CASE("generators: at their published sizes, with all rewards, each memory mode takes less than the next",
+          "[goldens]") {
+  if (!fs::exists(fs::path(RENO_SOURCE_DIR) / "../shared/goldens/manifests")) {
+    WARN("skipped: the names and shapes of the published models are not beside the checkout");
+    return;
+  }
+  const TemporaryFolder folder;
+  for (const auto& [name, model] : make_published_models(folder)) {
+    INFO(name);
+    std::map<std::string, MemoryEstimate> of;
+    for (const char* memory : {"fast", "balanced", "lean"}) {
+      auto all = model.overrides;
+      all.push_back(fmt::format("run.memory={}", memory));
+      all.push_back("run.dtype=bfloat16");
+      const auto experiment =
+          read_experiment(fs::path(RENO_SOURCE_DIR) / "configs" / (name + ".toml"), registry(), all);
+      of[memory] = rehearse(experiment, registry(), quiet_context(experiment));
+      std::printf("  %-12s bfloat16, memory %-8s: %6.2f GiB at the peak, %6.2f GiB of weights stay\n",
+                  name.c_str(), memory, gibibytes(of[memory].peak), gibibytes(of[memory].weights));
+    }
+    const auto activations = of["balanced"].peak - of["balanced"].weights;
+    CHECK(of["balanced"].peak < of["fast"].peak - (std::int64_t{1} << 30));
+    CHECK(of["lean"].peak < of["balanced"].peak * 3 / 4);
+    CHECK(of["lean"].peak < largest_component(model) + activations);  // as many bytes in float16
+    CHECK(of["lean"].weights < std::int64_t{1} << 24);                // where the image's tokens are
+  }
+}
+
+namespace {
+
+/// Collects the operators that are given weights which are away, as long as it lives. On the meta device such
+/// weights are one element, seen from everywhere.
+class AbsentWeights {
+ public:
+  AbsentWeights()
+      : handle_(at::addGlobalCallback(
+            at::RecordFunctionCallback(&look).needsInputs(true).scopes({at::RecordScope::FUNCTION}))) {
+    used().clear();
+  }
+  ~AbsentWeights() { at::removeCallback(handle_); }
+
+  static std::set<std::string>& used() {
+    static std::set<std::string> names;
+    return names;
+  }
+
+ private:
+  /// What set_data itself asks.
+  static bool moves(const at::RecordFunction& function) {
+    return function.name() == std::string("aten::_has_compatible_shallow_copy_type");
+  }
+
+  static std::unique_ptr<at::ObserverContext> look(const at::RecordFunction& function) {
+    const auto look_at = [&](const at::Tensor& tensor) {
+      if (tensor.defined() && tensor.is_meta() && tensor.numel() > 1 && !moves(function) &&
+          tensor.storage().nbytes() <= static_cast<std::size_t>(tensor.element_size()))
+        used().insert(function.name());
+    };
+    for (const auto& input : function.inputs()) {
+      if (input.isTensor()) look_at(input.toTensor());
+      if (input.isTensorList())
+        for (const at::Tensor& tensor : input.toTensorVector()) look_at(tensor);
+    }
+    return nullptr;
+  }
+
+  at::CallbackHandle handle_;
+};
+
+}  // namespace
+
+TEST_CASE("generators: in lean mode, nothing is computed with weights that are away", "[goldens]") {
+  register_meta_kernels();
+  for_each_generator([](const std::string& name, const fs::path& folder) {
+    const auto experiment = parse("memory = \"lean\"\n" + generator_section(name, folder) +
+                                  reward_sections(folder.parent_path().parent_path() / "rewards"));
+    Context context = quiet_context(experiment);
+    context.device = at::kMeta;
+    const AbsentWeights absent;
+    const Objective objective = load_objective(experiment, registry(), context);
+    auto shape = objective.generator().noise_shape();
+    shape.insert(shape.begin(), 2);
+    const auto noise = at::empty(shape, at::TensorOptions(at::kMeta).dtype(at::kFloat));
+    const auto encoded = objective.encode({"a cat", "a dog"});
+    CHECK(objective.measure(noise, encoded, true).gradient.sizes() == noise.sizes());
+    if (objective.generator().can_refine()) objective.generator().refine(noise, encoded.conditioning, 2, 5.0);
+    INFO(fmt::format("{}", fmt::join(AbsentWeights::used(), ", ")));
+    CHECK(AbsentWeights::used().empty());
+  });
+
+  const AbsentWeights absent;  // which would be seen
+  const auto weights = Weights::random(1, at::kMeta, at::kFloat);
+  const nn::Linear layer(weights, 4, 4);
+  weights.set_away(true);
+  layer(at::empty({2, 4}, at::TensorOptions(at::kMeta)));
+  CHECK(AbsentWeights::used().contains("aten::linear"));
 }
 
 TEST_CASE("generators: the experiments in configs/ have the published settings", "[goldens]") {

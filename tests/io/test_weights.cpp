@@ -203,18 +203,27 @@ TEST_CASE("Handles share a unit, and moving it replaces storage in place") {
   const auto converted = w.as(at::kDouble).get("attn.to_k.weight");
   const auto fused = (w / "attn").adopt(at::cat({same, same}));
   const auto alias = same;
-  const auto* const mapped = same.const_data_ptr();
-  const auto* const before = converted.const_data_ptr();
+  const std::vector<at::Tensor> all{same, converted, fused};
+  const auto memory = [&] {
+    std::vector<const void*> pointers;
+    for (const auto& tensor : all) pointers.push_back(tensor.const_data_ptr());
+    return pointers;
+  };
+  const auto before = memory();
   const auto values = fused.clone();
   (w / "blocks")
       .to(at::Device(at::kCPU, 0));  // another name of the CPU: everything is moved, but stays testable here
   CHECK(w.device() == at::Device(at::kCPU, 0));
-  CHECK(same.const_data_ptr() == mapped);  // re-uses the file, without a copy
+  const auto away = memory();
+  for (std::size_t i = 0; i < all.size(); ++i) CHECK(away[i] != before[i]);
   CHECK(alias.is_same(same));
-  CHECK(converted.const_data_ptr() != before);
+  CHECK(at::equal(same, checkpoint.tensors.at("attn.to_q.weight")));
   CHECK(at::equal(converted, checkpoint.tensors.at("attn.to_k.weight").to(at::kDouble)));
   CHECK(at::equal(fused, values));
-  CHECK(source->read("attn.to_q.weight").const_data_ptr() == mapped);
+  w.to(at::kCPU);
+  CHECK(memory() == before);  // the memory that it left, and the file, without a copy
+  CHECK(same.const_data_ptr() == source->read("attn.to_q.weight").const_data_ptr());
+  CHECK(at::equal(fused, values));
 }
 
 TEST_CASE("On the meta device networks are built without data") {
@@ -266,6 +275,15 @@ TEST_CASE("A component moves to the GPU and back as one unit", "[cuda]") {
   for (const auto& tensor : {converted, same, fused, alias}) CHECK(tensor.is_cpu());
   CHECK(same.const_data_ptr() == mapped);
   CHECK(at::equal(fused, at::cat({converted, converted})));
+
+  for (int visit = 0; visit < 2; ++visit) {
+    w.to(at::Device(at::kCUDA, 0), /*lock_pages=*/true);
+    for (const auto& tensor : {converted, same, fused}) CHECK(tensor.is_cuda());
+    CHECK(at::equal(converted.cpu(), checkpoint.tensors.at("attn.to_q.weight").to(at::kHalf)));
+    w.to(at::kCPU);
+    for (const auto& tensor : {converted, same, fused}) CHECK(tensor.is_pinned());
+    CHECK(at::equal(same, checkpoint.tensors.at("blocks.10.norm.weight")));
+  }
 
   const Weights direct = checkpoint.open(at::kHalf, at::Device(at::kCUDA, 0));
   CHECK(at::equal(direct.get("attn.to_q.weight").cpu(), converted));

@@ -104,6 +104,26 @@ TEST_CASE("contract: gradients agree with finite differences, and a black box ha
   });
 }
 
+TEST_CASE("contract: every memory mode gives the same scores and gradients", "[contract]") {
+  for_each_reward([](const std::string& name, const auto&) {
+    const auto measure = [&](MemoryMode memory) {
+      LoggedContext context(at::kDouble);
+      context.memory = memory;
+      const AnyReward reward = make_reward(name, context);
+      const at::Tensor pixels = pixels_for(reward).requires_grad_(reward.differentiable());
+      const at::Tensor scores = reward.score(pixels, reward.encode(prompts));
+      if (reward.differentiable()) scores.sum().backward();
+      return std::pair(scores.detach(), pixels.grad());
+    };
+    const auto [scores, gradient] = measure(MemoryMode::fast);
+    for (const auto memory : {MemoryMode::balanced, MemoryMode::lean}) {
+      const auto [other_scores, other_gradient] = measure(memory);
+      CHECK(at::equal(other_scores, scores));
+      if (gradient.defined()) CHECK(at::equal(other_gradient, gradient));
+    }
+  });
+}
+
 TEST_CASE("contract: with weight 0 a reward is scored, and no gradient is taken of it", "[contract]") {
   for_each_reward([](const std::string& name, const auto&) {
     const auto measure = [&](bool monitored) {

@@ -104,9 +104,10 @@ void dry_run(const Experiment& experiment, const Registry& registry, const Conte
   const auto prompts = count_prompts(experiment);
   const MemoryEstimate estimate = rehearse(experiment, registry, context);
   const auto images = prompts * experiment.run.images_per_prompt();
-  fmt::print("{}\n# {}, {}, on {}\n# expected memory for tensors: {} at the peak, {} of it weights\n",
-             write_toml(experiment), counted(prompts, "prompt"), counted(images, "image"),
-             context.device.str(), format_bytes(estimate.peak), format_bytes(estimate.weights));
+  fmt::print(
+      "{}\n# {}, {}, on {}\n# expected memory for tensors: {} at the peak, {} of it weights that stay\n",
+      write_toml(experiment), counted(prompts, "prompt"), counted(images, "image"), context.device.str(),
+      format_bytes(estimate.peak), format_bytes(estimate.weights));
   if (experiment.sweep) list_cells(experiment, registry, line);
 }
 

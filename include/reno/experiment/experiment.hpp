@@ -85,8 +85,8 @@ struct RunOptions {
                                      {"float64", c10::kDouble}}});
     field(
         "memory", memory,
-        "fast: keep all activations; balanced: recompute where that saves much; lean: also keep idle models "
-        "on the host",
+        "fast: keep all activations; balanced: recompute where that saves much; lean: keep each model on the "
+        "host but while it works, and no activations between its way forwards and back; slower",
         spelling<MemoryMode>{
             {{"fast", MemoryMode::fast}, {"balanced", MemoryMode::balanced}, {"lean", MemoryMode::lean}}});
     field("output", output,

@@ -16,31 +16,16 @@
 #include "reno/error.hpp"
 #include "reno/io/checkpoint.hpp"
 #include "reno/io/config.hpp"
-#include "reno/io/unused.hpp"
-#include "reno/io/weights.hpp"
+#include "reno/io/tensor_source.hpp"
 
 namespace reno {
-
-/// Builds a network from weights on the context's device and in its dtype. Tensors that it did not ask for
-/// are reported under `name`, but for those whose names begin with one of `harmless`.
-template <class Model, class ModelConfig>
-Model load_network(const std::string& name, std::shared_ptr<const TensorSource> source,
-                   const ModelConfig& config, const Context& context,
-                   const std::vector<std::string>& harmless = {}) {
-  const Weights weights(std::move(source), context.device, context.dtype);
-  Model model(weights, config);
-  if (context.log) log_unused({weights}, name, *context.log, harmless);
-  return model;
-}
 
 class Pretrained {
  public:
   /// `id_or_path` as for resolve_checkpoint; `variant` ("fp16") chooses among weights files, empty: the plain
   /// ones or the only variant that is there. Throws LoadError when there is no such directory.
   Pretrained(const std::filesystem::path& id_or_path, std::string variant, const Context& context)
-      : folder_(resolve_checkpoint(id_or_path.string(), context.search_paths)),
-        variant_(std::move(variant)),
-        context_(context) {
+      : folder_(resolve_checkpoint(id_or_path.string(), context.search_paths)), variant_(std::move(variant)) {
     if (!std::filesystem::is_directory(folder_))
       throw LoadError(
           fmt::format("{}: is not a directory, expected a model in diffusers' layout (unet/, vae/, …)",
@@ -72,17 +57,9 @@ class Pretrained {
     return open_checkpoint(component(name), stem, variant_);
   }
 
-  /// Builds a component's network from its weights; see load_network.
-  template <class Model, class ModelConfig>
-  Model load(const std::string& name, const std::string& stem, const ModelConfig& config,
-             const std::vector<std::string>& harmless = {}) const {
-    return load_network<Model>(name, source(name, stem), config, context_, harmless);
-  }
-
  private:
   std::filesystem::path folder_;
   std::string variant_;
-  Context context_;
 };
 
 }  // namespace reno

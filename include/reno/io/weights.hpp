@@ -117,9 +117,9 @@ class Weights {
   }
 
   /// Moves the whole unit: every tensor handed out or adopted that is still in use changes its storage in
-  /// place, and later ones are given on `device`. What the file holds in the right dtype comes back to the
-  /// CPU as a view of the file, without a copy.
-  void to(at::Device device) const { unit_->move(device); }
+  /// place, and later ones are given on `device`. What came from the CPU goes back there without a copy.
+  /// `lock_pages`: what waits there does so in page-locked memory, from which a GPU fetches it faster.
+  void to(at::Device device, bool lock_pages = false) const { unit_->move(device, lock_pages); }
 
   /// On the meta device: whether the unit waits elsewhere and takes no memory here.
   void set_away(bool away) const { unit_->set_away(away); }

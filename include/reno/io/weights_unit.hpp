@@ -7,9 +7,11 @@
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -18,6 +20,7 @@
 #include <vector>
 
 #include "reno/io/invented_source.hpp"
+#include "reno/io/packed_memory.hpp"
 #include "reno/io/tensor_source.hpp"
 
 namespace reno {
@@ -65,18 +68,18 @@ class WeightsUnit {
   at::Tensor hand_out(const std::string& name, at::IntArrayRef shape, at::ScalarType dtype) {
     const std::scoped_lock lock(mutex_);
     asked_.insert(name);
-    auto& known =
-        handed_out_.try_emplace(std::pair(name, dtype), at::Tensor().getIntrusivePtr()).first->second;
-    if (const at::Tensor tensor(known.lock()); tensor.defined() && tensor.sizes() == shape) return tensor;
+    auto& known = handed_out_.try_emplace(std::pair(name, dtype), at::Tensor()).first->second;
+    if (const at::Tensor tensor(known.weak.lock()); tensor.defined() && tensor.sizes() == shape)
+      return tensor;
     auto tensor = fetch(name, shape, dtype);
-    known = WeakTensor(tensor.getIntrusivePtr());
+    known = Given(tensor);
     return tensor;
   }
 
   /// A tensor that moves with the unit, though it is not of the checkpoint.
   void adopt(const at::Tensor& tensor) {
     const std::scoped_lock lock(mutex_);
-    adopted_.emplace_back(tensor.getIntrusivePtr());
+    adopted_.emplace_back(tensor);
   }
 
   /// On the meta device: whether the tensors wait elsewhere meanwhile. They keep shape and dtype and take no
@@ -85,28 +88,63 @@ class WeightsUnit {
     const std::scoped_lock lock(mutex_);
     if (away == away_) return;
     away_ = away;
-    const auto place = [&](const WeakTensor& weak) {
-      if (const at::Tensor tensor(weak.lock()); tensor.defined())
-        tensor.set_data(meta_tensor(tensor.sizes(), tensor.scalar_type()));
-    };
-    for (auto& [key, weak] : handed_out_) place(weak);
-    for (auto& weak : adopted_) place(weak);
+    for_each_given([&](Given&, const at::Tensor& tensor) {
+      tensor.set_data(meta_tensor(tensor.sizes(), tensor.scalar_type()));
+    });
   }
 
-  /// Moves all tensors that are still in use, in place.
-  void move(at::Device target) {
+  /// Moves all tensors that are still in use, in place. What leaves the CPU keeps its memory there, for the
+  /// way back: nothing writes to weights. `lock_pages`: the first time that they go to a GPU, that memory is
+  /// replaced by page-locked memory.
+  void move(at::Device target, bool lock_pages) {
     const std::scoped_lock lock(mutex_);
-    if (target == device_) return;
     device_ = target;
-    for (auto& [key, weak] : handed_out_)
-      if (const at::Tensor tensor(weak.lock()); tensor.defined())
-        tensor.set_data(relocated(tensor, key.first, target));
-    for (auto& weak : adopted_)
-      if (const at::Tensor tensor(weak.lock()); tensor.defined()) tensor.set_data(tensor.to(target));
+    std::optional<PackedMemory> locked;
+    if (lock_pages && target.is_cuda() && !std::exchange(locked_, true))
+      locked.emplace(packed_size(), at::TensorOptions().pinned_memory(true));
+    for_each_given([&](Given& given, const at::Tensor& tensor) {
+      if (locked && tensor.is_cpu()) given.home = locked->copy(tensor);
+      given.move(tensor, target);
+    });
   }
 
  private:
-  using WeakTensor = c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>;
+  /// A tensor that networks hold, and may let go of.
+  struct Given {
+    explicit Given(const at::Tensor& tensor) : weak(tensor.getIntrusivePtr()) {}
+
+    void move(const at::Tensor& tensor, at::Device target) {
+      if (target.is_cpu() && home.defined()) return tensor.set_data(home);
+      if (tensor.device() == target) return;
+      if (!tensor.is_cpu()) return tensor.set_data(tensor.to(target));
+      if (!home.defined()) home = tensor.detach();
+      // The host goes on at once; what works with the tensor stands behind the copy in the stream.
+      tensor.set_data(home.to(at::TensorOptions(target), /*non_blocking=*/true));
+    }
+
+    c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl> weak;
+    at::Tensor home;  ///< the same on the CPU, once it has been elsewhere
+  };
+
+  /// Calls `act(given, tensor)` for all that are still in use; of others nothing is kept.
+  template <class Act>
+  void for_each_given(const Act& act) {
+    const auto visit = [&](Given& given) {
+      const at::Tensor tensor(given.weak.lock());
+      if (tensor.defined())
+        act(given, tensor);
+      else
+        given.home.reset();
+    };
+    for (auto& [key, given] : handed_out_) visit(given);
+    for (auto& given : adopted_) visit(given);
+  }
+
+  std::int64_t packed_size() {
+    std::int64_t bytes = 0;
+    for_each_given([&](Given&, const at::Tensor& tensor) { bytes += PackedMemory::size_of(tensor); });
+    return bytes;
+  }
 
   at::Tensor meta_tensor(at::IntArrayRef shape, at::ScalarType dtype) const {
     const auto options = at::TensorOptions(dtype).device(at::kMeta);
@@ -127,23 +165,17 @@ class WeightsUnit {
     return (device_.is_cpu() ? tensor : tensor.to(device_)).to(target);
   }
 
-  /// What a handed-out tensor becomes elsewhere. Back on the CPU, the file itself serves if it has the dtype.
-  at::Tensor relocated(const at::Tensor& tensor, const std::string& name, at::Device target) const {
-    const bool in_file =
-        target.is_cpu() && inventor_ == nullptr && source_->find(name)->dtype == tensor.scalar_type();
-    return in_file ? source_->read(name).detach() : tensor.to(target);
-  }
-
   std::shared_ptr<const TensorSource> source_;
   const InventedSource* inventor_;  // null when the source is a file
   std::vector<std::string> names_;  // sorted
   mutable std::mutex mutex_;        // guards what follows
   at::Device device_;
   bool away_ = false;
+  bool locked_ = false;  // whether those that were in use then wait in page-locked memory
   std::set<std::string> asked_;
-  std::map<std::pair<std::string, at::ScalarType>, WeakTensor>
-      handed_out_;  // weak: a network that is gone keeps nothing alive
-  std::vector<WeakTensor> adopted_;
+  std::map<std::pair<std::string, at::ScalarType>, Given>
+      handed_out_;  // held weakly: a network that is gone keeps nothing alive
+  std::vector<Given> adopted_;
 };
 
 }  // namespace reno

@@ -156,6 +156,9 @@ struct AutoencoderKLDecoder {
 
   bool recompute = false;  ///< blocks are computed again on the way back instead of keeping activations
 
+  /// Beginnings of the names in a checkpoint that are the encoder's.
+  static std::vector<std::string> encoder_names() { return {"encoder.", "quant_conv."}; }
+
  private:
   AutoencoderKLDecoder(const Weights& w, const Weights& decoder, const AutoencoderKLConfig& config,
                        const ResnetBlock2D::Settings& settings)

@@ -9,7 +9,9 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <algorithm>
 #include <functional>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -19,35 +21,42 @@ namespace reno::nn {
 /// and gives the same outputs whenever it is called.
 using Block = std::function<std::vector<at::Tensor>(const std::vector<at::Tensor>&)>;
 
+/// Sees to it that what a block needs, such as its weights, is there as long as what this returns lives.
+using Presence = std::function<std::shared_ptr<void>()>;
+
 namespace detail {
 
 struct BlockHolder : torch::CustomClassHolder {
-  explicit BlockHolder(Block run) : run(std::move(run)) {}
+  BlockHolder(Block run, Presence presence) : run(std::move(run)), presence(std::move(presence)) {}
+  std::shared_ptr<void> present() const { return presence ? presence() : nullptr; }
   Block run;
+  Presence presence;  ///< may be empty
 };
 
 class Checkpoint : public torch::autograd::Function<Checkpoint> {
  public:
   using Variables = torch::autograd::variable_list;
 
-  static Variables forward(torch::autograd::AutogradContext* context, const Block& block,
-                           at::TensorList inputs) {
+  static Variables forward(torch::autograd::AutogradContext* context,
+                           const c10::intrusive_ptr<BlockHolder>& block, at::TensorList inputs) {
     context->save_for_backward(inputs.vec());
     context->set_materialize_grads(false);
-    context->saved_data["block"] = c10::IValue::make_capsule(c10::make_intrusive<BlockHolder>(block));
-    return block(inputs.vec());
+    context->saved_data["block"] = c10::IValue::make_capsule(block);
+    const auto present = block->present();
+    return block->run(inputs.vec());
   }
 
   static Variables backward(torch::autograd::AutogradContext* context, Variables gradients) {
-    const auto holder =
+    const auto block =
         c10::static_intrusive_pointer_cast<BlockHolder>(context->saved_data["block"].toCapsule());
+    const auto present = block->present();
     Variables leaves;
     for (const auto& input : context->get_saved_variables())
       leaves.push_back(input.detach().requires_grad_(input.requires_grad()));
     Variables outputs, wanted, cotangents;
     {
       const at::AutoGradMode with_graph(true);
-      outputs = holder->run(leaves);
+      outputs = block->run(leaves);
     }
     Variables roots;
     for (std::size_t i = 0; i < outputs.size(); ++i) {
@@ -69,12 +78,14 @@ class Checkpoint : public torch::autograd::Function<Checkpoint> {
 }  // namespace detail
 
 /// What `block` makes of its inputs. `recompute`: without its activations, which come again on the way back;
-/// the numbers are the same.
+/// the numbers are the same. `presence`: asked before each run; on the way back it covers the products, too.
 inline std::vector<at::Tensor> checkpoint(bool recompute, const std::vector<at::Tensor>& inputs,
-                                          const Block& block) {
-  if (!recompute || !at::GradMode::is_enabled()) return block(inputs);
-  for (const auto& input : inputs)
-    if (input.requires_grad()) return detail::Checkpoint::apply(block, at::TensorList(inputs));
+                                          const Block& block, const Presence& presence = {}) {
+  const auto wants = [](const at::Tensor& input) { return input.requires_grad(); };
+  if (recompute && at::GradMode::is_enabled() && std::any_of(inputs.begin(), inputs.end(), wants))
+    return detail::Checkpoint::apply(c10::make_intrusive<detail::BlockHolder>(block, presence),
+                                     at::TensorList(inputs));
+  const auto present = presence ? presence() : nullptr;
   return block(inputs);
 }
 

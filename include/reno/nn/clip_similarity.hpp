@@ -47,15 +47,15 @@ class ClipSimilarity {
   ClipSimilarity(Parts parts, const Context& context)
       : name_(std::move(parts.name)),
         tokenizer_(std::move(parts.tokenizer)),
-        text_(parts.source, context),
-        vision_(parts.source, context.device, context.dtype),
-        model_(text_.weights(), vision_, parts.config),
+        text_(parts.source, context, Visits::once_per_prompt),
+        vision_(parts.source, context, Visits::every_iteration),
+        model_(text_.weights(), vision_.weights(), parts.config),
         image_size_(parts.config.vision_config.image_size),
         dtype_(context.dtype),
         master_dtype_(context.master_dtype()),
         scaled_(parts.scaled),
         log_(context.log) {
-    log_unused({text_.weights(), vision_}, name_, *log_);
+    log_unused({text_.weights(), vision_.weights()}, name_, *log_);
   }
 
   /// Cuts a prompt to what the text encoder reads, with a warning.
@@ -79,16 +79,17 @@ class ClipSimilarity {
   /// pixels (N, 3, size, size) of any floating dtype -> (N) in the run's master dtype: the sum over the
   /// embedding is taken there, since half precision has only 3 digits for scores near 100.
   at::Tensor score(const at::Tensor& pixels, const PromptFeatures& prompts) const {
-    const auto images = normalize(model_.get_image_features(pixels.to(dtype_)).to(master_dtype_));
-    const auto cosine = (images * prompts.embeddings).sum(-1);
-    return scaled_ ? cosine * model_.logit_scale.exp() : cosine;
+    return vision_.keeping_graph(pixels, [&](const at::Tensor& x) {
+      const auto images = normalize(model_.get_image_features(x.to(dtype_)).to(master_dtype_));
+      const auto cosine = (images * prompts.embeddings).sum(-1);
+      return scaled_ ? cosine * model_.logit_scale.exp() : cosine;
+    });
   }
 
  private:
   std::string name_;
   ClipTokenizer tokenizer_;
-  Offload text_;
-  Weights vision_;
+  Offload text_, vision_;
   CLIPModel model_;
   std::int64_t image_size_;
   at::ScalarType dtype_;

@@ -1,51 +1,112 @@
-// Weights that are needed now and then, such as a text encoder's, which runs once per prompt: in the memory
-// mode `lean` they wait on the host.
+// Weights that are not always needed: in the memory mode `lean` they wait on the host and visit the device
+// while they work, forwards and backwards. A text encoder comes once per prompt, a denoiser twice in an
+// iteration, a reward once.
 #pragma once
 
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
+
 #include <memory>
+#include <mutex>
 #include <utility>
+#include <vector>
 
 #include "reno/context.hpp"
 #include "reno/io/tensor_source.hpp"
 #include "reno/io/weights.hpp"
+#include "reno/nn/checkpoint.hpp"
 
 namespace reno::nn {
 
+/// How often weights come to the device. For those that come in every iteration the host keeps a copy in
+/// page-locked memory, from which a GPU fetches them several times as fast.
+enum class Visits { once_per_prompt, every_iteration };
+
 /// A unit of weights that lives on the run's device, or in the mode `lean` on the host while it is not in
-/// use.
+/// use. A cheap value: copies are the same unit. On the CPU, where host and device are one, nothing moves.
 class Offload {
  public:
-  Offload(std::shared_ptr<const TensorSource> source, const Context& context)
-      : device_(context.device),
-        lean_(context.memory == MemoryMode::lean),
-        weights_(std::move(source), lean_ && !device_.is_meta() ? at::Device(at::kCPU) : device_,
-                 context.dtype) {
-    go_home();
+  Offload(std::shared_ptr<const TensorSource> source, const Context& context, Visits visits)
+      : lean_(context.memory == MemoryMode::lean),
+        place_(std::make_shared<Place>(std::move(source), context, lean_, visits)) {
+    if (lean_) place_->go_home();
   }
 
   /// The scope to build networks from.
-  const Weights& weights() const { return weights_; }
+  const Weights& weights() const { return place_->weights; }
 
-  /// Calls `use` while the weights are on the device and returns its result. When it throws, they stay there.
+  /// Calls `use` while the weights are on the device and returns its result, which must need no gradient.
   template <class Use>
   auto during(Use&& use) const {
-    weights_.to(device_);
-    weights_.set_away(false);
-    auto result = std::forward<Use>(use)();
-    go_home();
-    return result;
+    const auto visit = arrive();
+    return std::forward<Use>(use)();
+  }
+
+  /// run(x), where the weights stay on the device as long as the result's graph lives: for what is gone back
+  /// through at once.
+  template <class Run>
+  at::Tensor keeping_graph(const at::Tensor& x, const Run& run) const {
+    const auto visit = arrive();
+    if (!lean_ || !at::GradMode::is_enabled() || !x.requires_grad()) return run(x);
+    const at::Tensor alias = x.view_as(x);  // a node of this graph, which can hold the visit
+    alias.register_hook([visit](const at::Tensor&) {});
+    return run(alias);
+  }
+
+  /// run(x), where in the mode `lean` neither graph nor weights stay: on the way back the weights come again,
+  /// and so does the graph, for one more forward pass. `run` holds what else it needs, and does the same
+  /// whenever it is called.
+  template <class Run>
+  at::Tensor rebuilding_graph(const at::Tensor& x, const Run& run) const {
+    if (!lean_) return run(x);
+    const auto block = [run](const std::vector<at::Tensor>& in) { return std::vector{run(in.front())}; };
+    return checkpoint(/*recompute=*/true, std::vector{x}, block, [self = *this] { return self.arrive(); })[0];
   }
 
  private:
-  /// A rehearsal has no host: there the weights are merely not counted.
-  void go_home() const {
-    if (!lean_) return;
-    device_.is_meta() ? weights_.set_away(true) : weights_.to(at::kCPU);
+  /// Where the weights are; shared with the visits under way, which may end on another thread.
+  struct Place {
+    Place(std::shared_ptr<const TensorSource> source, const Context& context, bool lean, Visits visits)
+        : device(context.device),
+          lock_pages(visits == Visits::every_iteration),
+          weights(std::move(source), lean && !device.is_meta() ? at::Device(at::kCPU) : device,
+                  context.dtype) {}
+
+    /// All of them or, when there is no room, none.
+    void come() const {
+      if (device.is_meta()) return weights.set_away(false);
+      try {
+        weights.to(device, lock_pages);
+      } catch (...) {
+        go_home();
+        throw;
+      }
+    }
+
+    /// A rehearsal has no host: there the weights are merely not counted.
+    void go_home() const { device.is_meta() ? weights.set_away(true) : weights.to(at::kCPU); }
+
+    at::Device device;
+    bool lock_pages;
+    Weights weights;
+    std::mutex mutex;
+    int visits = 0;
+  };
+
+  /// The weights are on the device as long as what this returns lives. Null when they always are.
+  std::shared_ptr<void> arrive() const {
+    if (!lean_) return nullptr;
+    const std::scoped_lock lock(place_->mutex);
+    if (place_->visits == 0) place_->come();
+    ++place_->visits;
+    return {place_.get(), [place = place_](void*) {
+              const std::scoped_lock leaving(place->mutex);
+              if (--place->visits == 0) place->go_home();
+            }};
   }
 
-  at::Device device_;
   bool lean_;
-  Weights weights_;
+  std::shared_ptr<Place> place_;
 };
 
 }  // namespace reno::nn

@@ -17,9 +17,9 @@ namespace reno {
 /// where those differ from image to image) are the unconditional half, then the conditional one.
 struct GuidedUNet {
   const nn::UNet2DConditionModel& unet;
-  const std::vector<at::Tensor>& times;  ///< embedding of each time step
-  at::Tensor prompt;                     ///< (N or 2N, tokens, width)
-  std::optional<double> guidance;        ///< scale
+  std::vector<at::Tensor> times;   ///< embedding of each time step
+  at::Tensor prompt;               ///< (N or 2N, tokens, width)
+  std::optional<double> guidance;  ///< scale
 
   at::Tensor operator()(const at::Tensor& input, std::size_t i) const {
     if (!guidance) return unet(input, times[i], prompt);

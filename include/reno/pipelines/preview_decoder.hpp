@@ -11,10 +11,12 @@
 
 #include "reno/context.hpp"
 #include "reno/io/checkpoint.hpp"
+#include "reno/io/config.hpp"
 #include "reno/io/hub.hpp"
-#include "reno/io/pretrained.hpp"
+#include "reno/io/unused.hpp"
 #include "reno/nn/autoencoder_kl.hpp"
 #include "reno/nn/autoencoder_tiny.hpp"
+#include "reno/nn/offload.hpp"
 #include "reno/pipelines/components_fit.hpp"
 
 namespace reno {
@@ -41,8 +43,10 @@ class PreviewDecoder {
     fits("the preview decoder's latent_channels", config.latent_channels, "the VAE's", own.latent_channels);
     fits("the preview decoder's out_channels", config.out_channels, "the VAE's", own.out_channels);
     fits("the preview decoder's enlargement", config.scale_factor(), "the VAE's", own.scale_factor());
-    decoder_.emplace(load_network<nn::AutoencoderTinyDecoder>(
-        "preview", open_checkpoint(folder, "diffusion_pytorch_model"), config, context, {"encoder."}));
+    weights_.emplace(open_checkpoint(folder, "diffusion_pytorch_model"), context,
+                     nn::Visits::every_iteration);
+    decoder_.emplace(weights_->weights(), config);
+    if (context.log) log_unused({weights_->weights()}, "preview", *context.log, {"encoder."});
     decoder_->recompute = context.memory != MemoryMode::fast;
     scaling_factor_ = config.scaling_factor;
     dtype_ = context.dtype;
@@ -50,12 +54,16 @@ class PreviewDecoder {
 
   explicit operator bool() const { return decoder_.has_value(); }
 
+  /// What it needs on the device while it works.
+  const nn::Offload& weights() const { return *weights_; }
+
   /// Latents as the diffusion model has them (N, channels, h, w) -> images (N, 3, H, W) in [0, 1].
   at::Tensor operator()(const at::Tensor& latents) const {
     return nn::to_image((*decoder_)(latents.to(dtype_) / scaling_factor_));
   }
 
  private:
+  std::optional<nn::Offload> weights_;
   std::optional<nn::AutoencoderTinyDecoder> decoder_;
   double scaling_factor_ = 1.0;
   at::ScalarType dtype_ = at::kFloat;

@@ -77,7 +77,7 @@ struct StableDiffusion {
   StableDiffusionConfig config;
   ClipTokenizer tokenizer;
   schedulers::EulerDiscreteScheduler scheduler;
-  nn::Offload text_weights;  ///< needed once per prompt
+  nn::Offload text_weights, unet_weights, vae_weights;
   nn::CLIPTextModel text_encoder;
   nn::UNet2DConditionModel unet;
   nn::AutoencoderKLDecoder vae;
@@ -91,16 +91,20 @@ struct StableDiffusion {
       : config(files),
         tokenizer(ClipTokenizer::from_directory(files.component("tokenizer"), ClipTextStyle::transformers)),
         scheduler(files.config("scheduler", "scheduler_config.json")),
-        text_weights(files.source("text_encoder", "model"), context),
+        text_weights(files.source("text_encoder", "model"), context, nn::Visits::once_per_prompt),
+        unet_weights(files.source("unet", "diffusion_pytorch_model"), context, nn::Visits::every_iteration),
+        vae_weights(files.source("vae", "diffusion_pytorch_model"), context, nn::Visits::every_iteration),
         text_encoder(text_weights.weights(), config.text_encoder),
-        unet(files.load<nn::UNet2DConditionModel>("unet", "diffusion_pytorch_model", config.unet)),
-        vae(files.load<nn::AutoencoderKLDecoder>("vae", "diffusion_pytorch_model", config.vae,
-                                                 {"encoder.", "quant_conv."})),
+        unet(unet_weights.weights(), config.unet),
+        vae(vae_weights.weights(), config.vae),
         preview(preview, config.vae, context),
         log(context.log),
         clock(context.clock) {
     unet.recompute = vae.recompute = context.memory != MemoryMode::fast;
-    if (log) log_unused({text_weights.weights()}, "text_encoder", *log);
+    if (!log) return;
+    log_unused({text_weights.weights()}, "text_encoder", *log);
+    log_unused({unet_weights.weights()}, "unet", *log);
+    log_unused({vae_weights.weights()}, "vae", *log, nn::AutoencoderKLDecoder::encoder_names());
   }
 
   /// Hidden states after the final norm (N, tokens, width).
@@ -111,8 +115,11 @@ struct StableDiffusion {
 
   Sampling prepare(std::int64_t steps) const {
     Sampling sampling{scheduler.set_timesteps(steps), {}};
-    for (const float timestep : sampling.steps.timesteps) sampling.times.push_back(unet.embed_time(timestep));
-    return sampling;
+    return unet_weights.during([&] {
+      for (const float timestep : sampling.steps.timesteps)
+        sampling.times.push_back(unet.embed_time(timestep));
+      return sampling;
+    });
   }
 
   /// Images (N, 3, H, W) in [0, 1] from unit noise (N, noise_shape), in the networks' dtype; differentiable
@@ -124,13 +131,15 @@ struct StableDiffusion {
       predict.prompt = at::cat({guidance->negative_embeds.expand_as(prompt_embeds), prompt_embeds});
       predict.guidance = guidance->scale;
     }
-    const auto denoise = [&](const at::Tensor& z) {
-      return schedulers::denoise(sampling.steps, z.to(prompt_embeds.scalar_type()), predict);
-    };
+    const Stage denoise{unet_weights, [steps = sampling.steps, predict](const at::Tensor& z) {
+                          return schedulers::denoise(steps, z.to(predict.prompt.scalar_type()), predict);
+                        }};
     // This constant and not the VAE's scaling_factor, as in the published pipeline.
-    const auto decode = [&](const at::Tensor& latents) {
-      return decoder == Decoder::preview ? preview(latents) : nn::to_image(vae(latents * (1 / 0.18215)));
-    };
+    const Stage decode{decoder == Decoder::preview ? preview.weights() : vae_weights,
+                       [this, decoder](const at::Tensor& latents) {
+                         return decoder == Decoder::preview ? preview(latents)
+                                                            : nn::to_image(vae(latents * (1 / 0.18215)));
+                       }};
     return in_stages(clock, noise, denoise, decode);
   }
 };

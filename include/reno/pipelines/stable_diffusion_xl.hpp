@@ -111,8 +111,7 @@ struct StableDiffusionXL {
   StableDiffusionXLConfig config;
   ClipTokenizer tokenizer;
   ClipTokenizer tokenizer_2;
-  nn::Offload text_weights;  ///< needed once per prompt
-  nn::Offload text_weights_2;
+  nn::Offload text_weights, text_weights_2, unet_weights, vae_weights;
   nn::CLIPTextModel text_encoder;
   nn::CLIPTextModelWithProjection text_encoder_2;
   nn::UNet2DConditionModel unet;
@@ -129,14 +128,14 @@ struct StableDiffusionXL {
       : config(files),
         tokenizer(read_tokenizer(files.model, "tokenizer")),
         tokenizer_2(read_tokenizer(files.model, "tokenizer_2")),
-        text_weights(files.model.source("text_encoder", "model"), context),
-        text_weights_2(files.model.source("text_encoder_2", "model"), context),
+        text_weights(files.model.source("text_encoder", "model"), context, nn::Visits::once_per_prompt),
+        text_weights_2(files.model.source("text_encoder_2", "model"), context, nn::Visits::once_per_prompt),
+        unet_weights(files.unet_source(), context, nn::Visits::every_iteration),
+        vae_weights(files.vae_source(), with_dtype(context, decoder_dtype), nn::Visits::every_iteration),
         text_encoder(text_weights.weights(), config.text_encoder),
         text_encoder_2(text_weights_2.weights(), config.text_encoder_2),
-        unet(load_network<nn::UNet2DConditionModel>("unet", files.unet_source(), config.unet, context)),
-        vae(load_network<nn::AutoencoderKLDecoder>("vae", files.vae_source(), config.vae,
-                                                   with_dtype(context, decoder_dtype),
-                                                   {"encoder.", "quant_conv."})),
+        unet(unet_weights.weights(), config.unet),
+        vae(vae_weights.weights(), config.vae),
         preview(files.preview, config.vae, context),
         vae_dtype(decoder_dtype.value_or(context.dtype)),
         log(context.log),
@@ -145,6 +144,8 @@ struct StableDiffusionXL {
     if (!log) return;
     log_unused({text_weights.weights()}, "text_encoder", *log);
     log_unused({text_weights_2.weights()}, "text_encoder_2", *log);
+    log_unused({unet_weights.weights()}, "unet", *log);
+    log_unused({vae_weights.weights()}, "vae", *log, nn::AutoencoderKLDecoder::encoder_names());
   }
   StableDiffusionXL(const Pretrained& files, const Context& context)
       : StableDiffusionXL(StableDiffusionXLFiles(files), context) {}
@@ -169,10 +170,12 @@ struct StableDiffusionXL {
       embeds.states = at::cat({at::zeros_like(embeds.states), embeds.states});
       embeds.pooled = at::cat({at::zeros_like(embeds.pooled), embeds.pooled});
     }
-    for (const float timestep : timesteps)
-      conditions.times.push_back(unet.embed_time(timestep, {{embeds.pooled, time_ids(embeds.pooled)}}));
     conditions.states = std::move(embeds.states);
-    return conditions;
+    return unet_weights.during([&] {
+      for (const float timestep : timesteps)
+        conditions.times.push_back(unet.embed_time(timestep, {{embeds.pooled, time_ids(embeds.pooled)}}));
+      return conditions;
+    });
   }
 
   /// Images (N, 3, H, W) in [0, 1], in the decoder's dtype, from unit noise (N, noise_shape); differentiable
@@ -182,12 +185,15 @@ struct StableDiffusionXL {
   at::Tensor generate(const Steps& steps, const Conditions& conditions, const at::Tensor& noise,
                       const schedulers::FreshNoise& fresh = {}, Decoder decoder = Decoder::own) const {
     const GuidedUNet predict{unet, conditions.times, conditions.states, conditions.guidance};
-    const auto denoise = [&](const at::Tensor& z) {
-      return schedulers::denoise(steps, z.to(conditions.states.scalar_type()), predict, fresh);
-    };
-    return in_stages(clock, noise, denoise, [&](const at::Tensor& latents) {
-      return decoder == Decoder::preview ? preview(latents) : decode(latents);
-    });
+    const Stage denoise{unet_weights, [steps, predict, fresh](const at::Tensor& z) {
+                          return schedulers::denoise(steps, z.to(predict.prompt.scalar_type()), predict,
+                                                     fresh);
+                        }};
+    const Stage decode{decoder == Decoder::preview ? preview.weights() : vae_weights,
+                       [this, decoder](const at::Tensor& latents) {
+                         return decoder == Decoder::preview ? preview(latents) : this->decode(latents);
+                       }};
+    return in_stages(clock, noise, denoise, decode);
   }
 
   /// Images (N, 3, H, W) in [0, 1], in the VAE's dtype.

@@ -14,8 +14,8 @@ namespace reno {
 
 /// Bytes of tensors; what LibTorch itself and its libraries' scratch space take comes on top.
 struct MemoryEstimate {
-  std::int64_t weights = 0;
-  std::int64_t peak = 0;  ///< of one iteration and of a step of `[refine]`, weights included
+  std::int64_t weights = 0;  ///< that stay on the device; in the memory mode `lean` others come and go
+  std::int64_t peak = 0;     ///< of one iteration and of a step of `[refine]`, weights included
 };
 
 /// context: as for the run itself; its device is replaced. Throws what the run would throw while loading. For
@@ -23,11 +23,13 @@ struct MemoryEstimate {
 inline MemoryEstimate rehearse(const Experiment& experiment, const Registry& registry, Context context) {
   register_meta_kernels();
   MetaMemory& memory = MetaMemory::install();
+  const std::int64_t others = memory.live();
+  memory.forget_peak();
   context.device = c10::kMeta;
   const Objective objective = load_objective(experiment, registry, context);
   make_optimizer(experiment, registry, context);
   MemoryEstimate estimate;
-  estimate.weights = memory.live();
+  estimate.weights = memory.live() - others;
 
   Prompts prompts;
   PromptReader reader(experiment);
@@ -44,7 +46,7 @@ inline MemoryEstimate rehearse(const Experiment& experiment, const Registry& reg
   if (objective.generator().previews()) objective.measure_finished(noise, encoded);
   const auto& refine = experiment.refine;
   if (refine.steps > 0) objective.generator().refine(noise, encoded.conditioning, 1, refine.guidance);
-  estimate.peak = memory.peak();
+  estimate.peak = memory.peak() - others;
   return estimate;
 }
 

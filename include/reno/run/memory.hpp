@@ -45,7 +45,9 @@ class MetaMemory final : public c10::Allocator {
   }
 
   std::int64_t live() const { return live_; }
+  /// The most that was live at once since the last call of `forget_peak`.
   std::int64_t peak() const { return peak_; }
+  void forget_peak() { peak_ = live_; }
 
   c10::DataPtr allocate(std::size_t bytes) override {
     live_ += static_cast<std::int64_t>(bytes);

@@ -79,11 +79,10 @@ struct Flux {
   ClipTokenizer tokenizer;
   T5Tokenizer tokenizer_2;
   schedulers::FlowMatchEulerScheduler scheduler;
-  nn::Offload text_weights, text_weights_2, modulation_weights;  ///< needed once per prompt
+  nn::Offload text_weights, text_weights_2, modulation_weights, transformer_weights, vae_weights;
   nn::CLIPTextModel text_encoder;
   nn::T5EncoderModel text_encoder_2;
   nn::FluxModulator modulator;
-  Weights transformer_weights;
   nn::FluxTransformer transformer;
   nn::AutoencoderKLDecoder vae;
   at::Tensor positions;  ///< of the tokens
@@ -97,25 +96,28 @@ struct Flux {
         tokenizer(ClipTokenizer::from_directory(files.component("tokenizer"), ClipTextStyle::transformers)),
         tokenizer_2(T5Tokenizer::from_directory(files.component("tokenizer_2"), max_length)),
         scheduler(files.config("scheduler", "scheduler_config.json")),
-        text_weights(files.source("text_encoder", "model"), context),
-        text_weights_2(files.source("text_encoder_2", "model"), context),
-        modulation_weights(files.source("transformer", "diffusion_pytorch_model"), context),
+        text_weights(files.source("text_encoder", "model"), context, nn::Visits::once_per_prompt),
+        text_weights_2(files.source("text_encoder_2", "model"), context, nn::Visits::once_per_prompt),
+        modulation_weights(files.source("transformer", "diffusion_pytorch_model"), context,
+                           nn::Visits::once_per_prompt),
+        transformer_weights(files.source("transformer", "diffusion_pytorch_model"), context,
+                            nn::Visits::every_iteration),
+        vae_weights(files.source("vae", "diffusion_pytorch_model"), context, nn::Visits::every_iteration),
         text_encoder(text_weights.weights(), config.text_encoder),
         text_encoder_2(text_weights_2.weights(), config.text_encoder_2, nn::T5Precision::uniform),
         modulator(modulation_weights.weights(), config.transformer),
-        transformer_weights(files.source("transformer", "diffusion_pytorch_model"), context.device,
-                            context.dtype),
-        transformer(transformer_weights, config.transformer),
-        vae(files.load<nn::AutoencoderKLDecoder>("vae", "diffusion_pytorch_model", config.vae,
-                                                 {"encoder.", "quant_conv."})),
-        positions(transformer.embed_positions(max_length, grid.rows, grid.columns)),
+        transformer(transformer_weights.weights(), config.transformer),
+        vae(vae_weights.weights(), config.vae),
+        positions(transformer_weights.during(
+            [&] { return transformer.embed_positions(max_length, grid.rows, grid.columns); })),
         log(context.log),
         clock(context.clock) {
     transformer.recompute = vae.recompute = context.memory != MemoryMode::fast;
     if (!log) return;
     log_unused({text_weights.weights()}, "text_encoder", *log);
     log_unused({text_weights_2.weights()}, "text_encoder_2", *log);
-    log_unused({modulation_weights.weights(), transformer_weights}, "transformer", *log);
+    log_unused({modulation_weights.weights(), transformer_weights.weights()}, "transformer", *log);
+    log_unused({vae_weights.weights()}, "vae", *log, nn::AutoencoderKLDecoder::encoder_names());
   }
 
   /// Of one image's noise: tokens, as the published pipeline draws it.
@@ -129,7 +131,7 @@ struct Flux {
     const auto ids_2 = encode_prompts(tokenizer_2, prompts, log);
     const auto pooled = text_weights.during([&] { return text_encoder(ids).pooled; });
     const auto states = text_weights_2.during([&] { return text_encoder_2(ids_2); });
-    return {transformer.context_embedder(states), pooled};
+    return {transformer_weights.during([&] { return transformer.context_embedder(states); }), pooled};
   }
 
   /// What time step and prompt make of the transformer's layers at each step.
@@ -147,13 +149,16 @@ struct Flux {
   at::Tensor sample(const schedulers::FlowMatchEulerSteps& steps,
                     const std::vector<nn::FluxModulation>& modulations, const at::Tensor& text,
                     const at::Tensor& noise) const {
-    const auto predict = [&](const at::Tensor& input, std::size_t i) {
+    const auto predict = [this, modulations, text](const at::Tensor& input, std::size_t i) {
       return transformer(input, text, modulations[i], positions);
     };
-    return in_stages(
-        clock, noise,
-        [&](const at::Tensor& z) { return schedulers::denoise(steps, z.to(text.scalar_type()), predict); },
-        [&](const at::Tensor& latents) { return nn::to_image(vae(decoder_input(latents))); });
+    const Stage denoise{transformer_weights,
+                        [steps, predict, dtype = text.scalar_type()](const at::Tensor& z) {
+                          return schedulers::denoise(steps, z.to(dtype), predict);
+                        }};
+    const Stage decode{
+        vae_weights, [this](const at::Tensor& latents) { return nn::to_image(vae(decoder_input(latents))); }};
+    return in_stages(clock, noise, denoise, decode);
   }
 
   /// From packed latents to what the decoder takes.

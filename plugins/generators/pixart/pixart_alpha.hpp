@@ -76,7 +76,7 @@ struct PixArtAlpha {
   Resolution size;  ///< of the image that the networks make
   T5Tokenizer tokenizer;
   schedulers::DDPMScheduler scheduler;
-  nn::Offload text_weights;  ///< needed once per prompt
+  nn::Offload text_weights, transformer_weights, vae_weights;
   nn::T5EncoderModel text_encoder;
   nn::PixArtTransformer transformer;
   nn::AutoencoderKLDecoder vae;
@@ -93,19 +93,28 @@ struct PixArtAlpha {
         size(size),
         tokenizer(T5Tokenizer::from_directory(files.base.component("tokenizer"), max_length)),
         scheduler(files.dmd.config("scheduler", "scheduler_config.json")),
-        text_weights(files.base.source("text_encoder", "model"), context),
+        text_weights(files.base.source("text_encoder", "model"), context, nn::Visits::once_per_prompt),
+        transformer_weights(files.dmd.source("transformer", "diffusion_pytorch_model"), context,
+                            nn::Visits::every_iteration),
+        vae_weights(files.base.source("vae", "diffusion_pytorch_model"), context,
+                    nn::Visits::every_iteration),
         text_encoder(text_weights.weights(), config.text_encoder, nn::T5Precision::float32_out),
-        transformer(files.dmd.load<nn::PixArtTransformer>("transformer", "diffusion_pytorch_model",
-                                                          config.transformer)),
-        vae(files.base.load<nn::AutoencoderKLDecoder>("vae", "diffusion_pytorch_model", config.vae,
-                                                      {"encoder.", "quant_conv."})),
-        positions(transformer.embed_positions(size.height / config.vae.scale_factor(),
-                                              size.width / config.vae.scale_factor())),
-        time(transformer.adaln_single(static_cast<double>(timestep), size.height, size.width)),
+        transformer(transformer_weights.weights(), config.transformer),
+        vae(vae_weights.weights(), config.vae),
+        positions(transformer_weights.during([&] {
+          return transformer.embed_positions(size.height / config.vae.scale_factor(),
+                                             size.width / config.vae.scale_factor());
+        })),
+        time(transformer_weights.during([&] {
+          return transformer.adaln_single(static_cast<double>(timestep), size.height, size.width);
+        })),
         log(context.log),
         clock(context.clock) {
     transformer.recompute = vae.recompute = context.memory != MemoryMode::fast;
-    if (log) log_unused({text_weights.weights()}, "text_encoder", *log);
+    if (!log) return;
+    log_unused({text_weights.weights()}, "text_encoder", *log);
+    log_unused({transformer_weights.weights()}, "transformer", *log);
+    log_unused({vae_weights.weights()}, "vae", *log, nn::AutoencoderKLDecoder::encoder_names());
   }
 
   /// Of one image's noise.
@@ -128,15 +137,18 @@ struct PixArtAlpha {
       ids.push_back(tokens.ids);
       mask.push_back(tokens.attention_mask());
     }
-    return transformer.embed_prompt(text_weights.during([&] { return text_encoder(ids, mask); }), mask);
+    const auto states = text_weights.during([&] { return text_encoder(ids, mask); });
+    return transformer_weights.during([&] { return transformer.embed_prompt(states, mask); });
   }
 
   /// Decoded images (N, 3, size), about [-1, 1], from unit noise (N, noise_shape) in the networks' dtype;
   /// differentiable in the noise.
   at::Tensor sample(const at::Tensor& noise, const nn::PixArtPrompt& prompt) const {
     return in_stages(
-        clock, noise, [&](const at::Tensor& z) { return denoise(z, prompt); },
-        [&](const at::Tensor& latents) { return vae(latents / config.vae.scaling_factor); });
+        clock, noise,
+        Stage{transformer_weights, [this, prompt](const at::Tensor& z) { return denoise(z, prompt); }},
+        Stage{vae_weights,
+              [this](const at::Tensor& latents) { return vae(latents / config.vae.scaling_factor); }});
   }
 
   /// The clean latents that the transformer sees in the noise.

@@ -17,6 +17,7 @@
 #include "reno/io/unused.hpp"
 #include "reno/nn/clip.hpp"
 #include "reno/nn/normalize.hpp"
+#include "reno/nn/offload.hpp"
 #include "reno/nn/open_clip.hpp"
 #include "reno/nn/reward_head.hpp"
 
@@ -53,8 +54,10 @@ class Aesthetic {
   /// head is computed. The embedding is normalised twice, as published; the second time does nothing but
   /// round.
   at::Tensor score(const at::Tensor& pixels, const PromptFeatures&) const {
-    const auto embedding = visual_projection_(vision_(pixels.to(dtype_))).to(master_dtype_);
-    return head_(nn::normalize(nn::normalize(embedding)));
+    return weights_.keeping_graph(pixels, [&](const at::Tensor& x) {
+      const auto embedding = visual_projection_(vision_(x.to(dtype_))).to(master_dtype_);
+      return head_(nn::normalize(nn::normalize(embedding)));
+    });
   }
 
  private:
@@ -64,18 +67,20 @@ class Aesthetic {
   };
 
   Aesthetic(const Clip& clip, std::shared_ptr<const TensorSource> head, const Context& context)
-      : Aesthetic(clip, Weights(clip.source, context.device, context.dtype),
+      : Aesthetic(clip, nn::Offload(clip.source, context, nn::Visits::every_iteration),
                   Weights(std::move(head), context.device, context.master_dtype()), context) {}
 
-  Aesthetic(const Clip& clip, const Weights& w, const Weights& head, const Context& context)
-      : vision_(w, clip.config.vision_config),
-        visual_projection_(w / "visual_projection", clip.config.vision_config.hidden_size,
+  Aesthetic(const Clip& clip, const nn::Offload& weights, const Weights& head, const Context& context)
+      : weights_(weights),
+        vision_(weights.weights(), clip.config.vision_config),
+        visual_projection_(weights.weights() / "visual_projection", clip.config.vision_config.hidden_size,
                            clip.config.projection_dim, nn::Bias::no),
         head_(head, clip.config.projection_dim),
         image_size_(clip.config.vision_config.image_size),
         dtype_(context.dtype),
         master_dtype_(context.master_dtype()) {
-    log_unused({w}, "aesthetic", *context.log, {"text_model.", "text_projection.", "logit_scale"});
+    log_unused({weights.weights()}, "aesthetic", *context.log,
+               {"text_model.", "text_projection.", "logit_scale"});
     log_unused({head}, "aesthetic", *context.log);
   }
 
@@ -96,6 +101,7 @@ class Aesthetic {
     return open_tensor_file(std::filesystem::is_directory(path, none) ? path / options.file : path);
   }
 
+  nn::Offload weights_;  ///< all but the head, which is small
   nn::CLIPVisionModel vision_;
   nn::Linear visual_projection_;
   nn::RewardHead head_;

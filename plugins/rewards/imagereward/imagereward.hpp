@@ -23,6 +23,7 @@
 #include "reno/io/tensor_file.hpp"
 #include "reno/io/unused.hpp"
 #include "reno/nn/bert.hpp"
+#include "reno/nn/offload.hpp"
 #include "reno/nn/reward_head.hpp"
 #include "reno/nn/vision_transformer.hpp"
 #include "reno/text/find_tokenizer.hpp"
@@ -72,9 +73,11 @@ class ImageReward {
       ids.push_back(at::tensor(tokens.ids, at::kLong));
       masks.push_back(at::tensor(tokens.attention_mask(), at::kLong));
     }
-    const auto& table = text_.word_embeddings.weight;
-    const auto padding = (1 - at::stack(masks)).to(table.device(), table.scalar_type());
-    return {text_.embed(at::stack(ids).to(table.device())), padding.unsqueeze(1).unsqueeze(1) * -10000.0};
+    return weights_.during([&]() -> PromptFeatures {
+      const auto& table = text_.word_embeddings.weight;
+      const auto padding = (1 - at::stack(masks)).to(table.device(), table.scalar_type());
+      return {text_.embed(at::stack(ids).to(table.device())), padding.unsqueeze(1).unsqueeze(1) * -10000.0};
+    });
   }
 
   Preprocess preprocess() const { return {.size = image_size}; }
@@ -82,8 +85,10 @@ class ImageReward {
   /// pixels (N, 3, 224, 224) of any floating dtype -> (N) in the run's master dtype, in which the small head
   /// is computed.
   at::Tensor score(const at::Tensor& pixels, const PromptFeatures& prompts) const {
-    const auto first_token = multimodal(pixels, prompts).select(1, 0);
-    return (head_(first_token.to(master_dtype_)) - score_mean) / score_deviation;
+    return weights_.keeping_graph(pixels, [&](const at::Tensor& x) {
+      const auto first_token = multimodal(x, prompts).select(1, 0);
+      return (head_(first_token.to(master_dtype_)) - score_mean) / score_deviation;
+    });
   }
 
   /// The image's tokens (N, 1 + patches, width).
@@ -111,20 +116,19 @@ class ImageReward {
               const nn::VisionTransformerConfig& vision, std::shared_ptr<const TensorSource> source,
               const Context& context)
       : ImageReward(options, directory, nn::BertConfig(text, vision.width), vision,
-                    Weights(source, context.device, context.dtype),
-                    Weights(source, context.device, context.master_dtype()), context) {}
+                    nn::Offload(source, context, nn::Visits::every_iteration), context) {}
 
   ImageReward(const Options& options, const std::filesystem::path& directory, const nn::BertConfig& text,
-              const nn::VisionTransformerConfig& vision, const Weights& w, const Weights& head,
-              const Context& context)
+              const nn::VisionTransformerConfig& vision, const nn::Offload& weights, const Context& context)
       : tokenizer_(WordPieceTokenizer::from_file(
             find_tokenizer("imagereward", {options.tokenizer, directory, {"vocab.txt"}, "bert-base-uncased"},
                            context) /
                 "vocab.txt",
             {"[DEC]", "[ENC]"})),
-        vision_(w / "blip.visual_encoder", vision),
-        text_(w / "blip.text_encoder", text),
-        head_(head / "mlp", text.hidden_size),
+        weights_(weights),
+        vision_(weights.weights() / "blip.visual_encoder", vision),
+        text_(weights.weights() / "blip.text_encoder", text),
+        head_(weights.weights().as(context.master_dtype()) / "mlp", text.hidden_size),
         master_dtype_(context.master_dtype()),
         log_(context.log) {
     if (tokenizer_.vocabulary_size() > text.vocab_size)
@@ -132,7 +136,7 @@ class ImageReward {
                                   (directory / "med_config.json").string(), text.vocab_size,
                                   tokenizer_.vocabulary_size()));
     // Of BLIP's contrastive training.
-    log_unused({w, head}, "imagereward", *log_, {"blip.vision_proj.", "blip.text_proj."});
+    log_unused({weights.weights()}, "imagereward", *log_, {"blip.vision_proj.", "blip.text_proj."});
   }
 
   /// The published ViT-L/16, or what `model_dims.json` beside the weights says of a smaller one.
@@ -153,6 +157,7 @@ class ImageReward {
   }
 
   WordPieceTokenizer tokenizer_;
+  nn::Offload weights_;
   nn::VisionTransformer vision_;
   nn::BertModel text_;
   nn::RewardHead head_;

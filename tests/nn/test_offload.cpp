@@ -1,0 +1,153 @@
+#include <ATen/ATen.h>
+
+#include <catch2/catch.hpp>
+#include <stdexcept>
+
+#include "reno/io/invented_source.hpp"
+#include "reno/nn/modules.hpp"
+#include "reno/nn/offload.hpp"
+
+using namespace reno;
+using nn::Offload;
+using nn::Visits;
+
+namespace {
+
+constexpr std::int64_t size = 16;
+
+/// A network of one layer, and how often it ran.
+struct Network {
+  Offload home;
+  nn::Linear layer;
+  mutable int runs = 0;
+
+  explicit Network(MemoryMode memory, at::Device device = at::kCPU)
+      : home(std::make_shared<const RandomSource>(1, 1.0), context(memory, device), Visits::every_iteration),
+        layer(home.weights(), size, size) {}
+
+  static Context context(MemoryMode memory, at::Device device) {
+    Context context;
+    context.device = device;
+    context.memory = memory;
+    return context;
+  }
+
+  at::Tensor operator()(const at::Tensor& x) const {
+    ++runs;
+    return at::tanh(layer(x));
+  }
+  auto run() const {
+    return [this](const at::Tensor& x) { return (*this)(x); };
+  }
+
+  /// On the meta device.
+  bool present() const { return layer.weight.storage().nbytes() == size * size * sizeof(float); }
+};
+
+at::Tensor meta_input() { return at::empty({2, size}, at::TensorOptions(at::kMeta)).requires_grad_(true); }
+
+void go_back(const at::Tensor& output) { output.backward(at::empty(output.sizes(), output.options())); }
+
+}  // namespace
+
+TEST_CASE("Offloaded weights give the same numbers in every memory mode", "[nn]") {
+  at::manual_seed(1);
+  const auto x = at::randn({2, size}), cotangent = at::randn({2, size});
+  const Network fast(MemoryMode::fast);
+  const auto reference = x.clone().requires_grad_(true);
+  const auto expected = fast(reference * 2);
+  expected.backward(cotangent);
+  for (const auto memory : {MemoryMode::fast, MemoryMode::balanced, MemoryMode::lean}) {
+    const Network network(memory);
+    const auto kept = x.clone().requires_grad_(true), rebuilt = x.clone().requires_grad_(true);
+    const auto first = network.home.keeping_graph(kept * 2, network.run());
+    first.backward(cotangent);
+    CHECK(network.runs == 1);
+    const auto second = network.home.rebuilding_graph(rebuilt * 2, network.run());
+    second.backward(cotangent);
+    CHECK(network.runs == (memory == MemoryMode::lean ? 3 : 2));
+    CHECK(at::equal(first, expected));
+    CHECK(at::equal(second, expected));
+    CHECK(at::equal(kept.grad(), reference.grad()));
+    CHECK(at::equal(rebuilt.grad(), reference.grad()));
+  }
+}
+
+TEST_CASE("In the modes that are not lean weights stay", "[nn]") {
+  for (const auto memory : {MemoryMode::fast, MemoryMode::balanced}) {
+    const Network network(memory, at::kMeta);
+    CHECK(network.present());
+    network.home.during([] { return 0; });
+    go_back(network.home.rebuilding_graph(meta_input(), network.run()));
+    go_back(network.home.keeping_graph(meta_input(), network.run()));
+    CHECK(network.present());
+    CHECK(network.runs == 2);
+  }
+}
+
+TEST_CASE("Lean: weights are there while they are used, and leave when that fails", "[nn]") {
+  const Network network(MemoryMode::lean, at::kMeta);
+  CHECK_FALSE(network.present());
+  CHECK(network.home.during([&] { return network.present(); }));
+  CHECK_FALSE(network.present());
+  CHECK_THROWS_AS(network.home.during([]() -> int { throw std::runtime_error("no"); }), std::runtime_error);
+  CHECK_FALSE(network.present());
+  const c10::NoGradGuard no_grad;
+  const auto looks = [&](const at::Tensor& in) {
+    CHECK(network.present());
+    return network(in);
+  };
+  const auto kept = network.home.keeping_graph(meta_input(), looks);
+  CHECK_FALSE(network.present());
+  const auto rebuilt = network.home.rebuilding_graph(meta_input(), looks);
+  CHECK_FALSE(network.present());
+}
+
+TEST_CASE("Lean: weights stay with a graph that is kept", "[nn]") {
+  const Network network(MemoryMode::lean, at::kMeta);
+  const auto x = meta_input();
+  {
+    const auto output = network.home.keeping_graph(x, network.run());
+    CHECK(network.present());
+    go_back(output);
+    CHECK(x.grad().sizes() == x.sizes());
+  }
+  CHECK_FALSE(network.present());
+  {
+    const auto abandoned = network.home.keeping_graph(x, network.run());
+    CHECK(network.present());
+  }
+  CHECK_FALSE(network.present());
+  auto first = network.home.keeping_graph(x, network.run());
+  auto second = network.home.keeping_graph(x, network.run());
+  first.reset();
+  network.home.during([] { return 0; });
+  CHECK(network.present());
+  go_back(second);
+  second.reset();
+  CHECK_FALSE(network.present());
+}
+
+TEST_CASE("Lean: weights come again for a graph that is rebuilt", "[nn]") {
+  const Network network(MemoryMode::lean, at::kMeta);
+  const auto x = meta_input();
+  int seen = 0;
+  const auto looks = [&](const at::Tensor& in) {
+    CHECK(network.present());
+    // The gradient of what the layer makes: gone back through before what it was made from.
+    const auto output = network(in);
+    if (output.requires_grad())
+      output.register_hook([&](const at::Tensor&) {
+        CHECK(network.present());
+        ++seen;
+      });
+    return output;
+  };
+  const auto output = network.home.rebuilding_graph(x, looks);
+  CHECK_FALSE(network.present());
+  go_back(output);
+  CHECK_FALSE(network.present());
+  CHECK(x.grad().sizes() == x.sizes());
+  CHECK(network.runs == 2);
+  CHECK(seen == 1);
+}
