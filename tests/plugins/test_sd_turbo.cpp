@@ -197,6 +197,15 @@ TEST_CASE("sd-turbo: a preview decoder makes the images of the loop, the model's
   preview.sum().backward();
   CHECK(noise.grad().norm().item<double>() > 0);
 
+  Context lean;
+  lean.memory = MemoryMode::lean;
+  const auto visitor = SdTurbo(options, lean);
+  const auto same = noise.detach().requires_grad_(true);
+  const auto again = visitor.generate(same, visitor.encode({"a cat", "a dog"}));
+  again.sum().backward();
+  CHECK(at::equal(again, preview));
+  check_close("sd-turbo preview gradient, lean", same.grad(), noise.grad(), Measure::relative_norm, 1e-5);
+
   SECTION("its latents and its size must be the model's") {
     const test::TemporaryFolder folder;
     options.preview = writable_copy(options.preview, folder);
