@@ -1,11 +1,15 @@
 #include <ATen/ATen.h>
 
 #include <catch2/catch.hpp>
+#include <memory>
 #include <stdexcept>
+#include <string>
+#include <vector>
 
 #include "reno/io/invented_source.hpp"
 #include "reno/nn/modules.hpp"
 #include "reno/nn/offload.hpp"
+#include "reno/pipelines/in_stages.hpp"
 
 using namespace reno;
 using nn::Offload;
@@ -150,4 +154,34 @@ TEST_CASE("Lean: weights come again for a graph that is rebuilt", "[nn]") {
   CHECK(x.grad().sizes() == x.sizes());
   CHECK(network.runs == 2);
   CHECK(seen == 1);
+}
+
+TEST_CASE("Stages come one at a time, and the clock tells them forwards and back", "[nn]") {
+  for (const auto memory : {MemoryMode::balanced, MemoryMode::lean}) {
+    const Network first(memory, at::kMeta), second(memory, at::kMeta);
+    const bool alone = memory == MemoryMode::lean;
+    const auto denoise = [&](const at::Tensor& in) {
+      CHECK(first.present());
+      CHECK(second.present() == !alone);
+      return first(in);
+    };
+    const auto decode = [&](const at::Tensor& in) {
+      CHECK(second.present());
+      CHECK(first.present() == !alone);
+      return second(in);
+    };
+    const auto clock = std::make_shared<StageClock>(c10::kCPU);
+    clock->start();
+    const auto image = in_stages(clock, meta_input(), Stage{first.home, denoise}, Stage{second.home, decode});
+    clock->mark("rewards");
+    go_back(image);
+    const StageSeconds taken = clock->take();
+    std::vector<std::string> stages;
+    for (const auto& [stage, seconds] : taken.all()) stages.push_back(stage);
+    CHECK(stages ==
+          std::vector<std::string>{"denoise", "decode", "rewards", "decode backward", "denoise backward"});
+    CHECK(first.runs == (alone ? 2 : 1));
+    CHECK(second.runs == (alone ? 2 : 1));
+    CHECK(first.present() == !alone);
+  }
 }
