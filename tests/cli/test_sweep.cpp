@@ -114,21 +114,64 @@ TEST_CASE("local processes end with the one that started them; a killed sweep go
     CHECK(read_file(output / name) == read_file(folder.path() / "straight" / name));
 }
 
+/// Runs reno-run where `sbatch` is this shell command.
+Outcome with_sbatch(const TemporaryFolder& folder, const std::string& command,
+                    const std::vector<std::string>& words) {
+  const auto bin = folder.path() / "bin";
+  fs::create_directories(bin);
+  std::ofstream(bin / "sbatch") << "#!/bin/sh\n" << command << "\n";
+  fs::permissions(bin / "sbatch", fs::perms::owner_all);
+  const std::string path = std::getenv("PATH");
+  ::setenv("PATH", (bin.string() + ":" + path).c_str(), 1);
+  const Outcome outcome = reno_run(words);
+  ::setenv("PATH", path.c_str(), 1);
+  return outcome;
+}
+
 TEST_CASE("without Slurm, its launcher says so", "[cli]") {
   const TemporaryFolder folder;
-  fs::create_directories(folder.path() / "bin");
-  std::ofstream(folder.path() / "bin" / "sbatch")
-      << "#!/bin/sh\necho 'no partition of that name' >&2; exit 1\n";
-  fs::permissions(folder.path() / "bin" / "sbatch", fs::perms::owner_all);
-  const std::string path = std::getenv("PATH");
-  ::setenv("PATH", ((folder.path() / "bin").string() + ":" + path).c_str(), 1);
-  const Outcome outcome = reno_run(arguments(folder, "out", {"--launcher", "slurm"}));
-  ::setenv("PATH", path.c_str(), 1);
+  const Outcome outcome = with_sbatch(folder, "echo 'no partition of that name' >&2; exit 1",
+                                      arguments(folder, "out", {"--launcher", "slurm"}));
   CHECK(outcome.status == 4);
   CHECK_THAT(outcome.errors, Contains("sbatch has not taken ") && Contains("no partition of that name"));
   const std::string script = read_file(folder.path() / "out" / "slurm" / "job.sh");
   CHECK_THAT(script, Contains("#SBATCH --array=\"0-7\"") && Contains("#SBATCH --signal=\"B:USR1@120\"") &&
                          Contains("'--resume' '--quiet' '--shard' \"$SLURM_ARRAY_TASK_ID/8\" &"));
+  CHECK_THAT(script, Contains("#SBATCH --gpus-per-task=\"1\"") && Contains("#SBATCH --time=\"1:00:00\""));
+  CHECK_THAT(script, !Contains("--partition") && !Contains("--account") && !Contains("--mem"));
+}
+
+TEST_CASE("an array job asks for what [launcher] says", "[cli]") {
+  const TemporaryFolder folder;
+  auto words = arguments(folder, "out", {"--launcher", "slurm"});
+  for (const char* one :
+       {"shards=3", "partition=\"long\"", "account=\"art\"", "time=\"2-00:00\"", "gpus=4", "cpus=9",
+        "memory=\"64G\"", "grace_seconds=300", "options=[\"--qos=high\"]", "setup=[\"module load cuda\"]"})
+    words.insert(words.end(), {"--set", std::string("launcher.") + one});
+  const Outcome outcome = with_sbatch(folder, "echo '4711;cluster'", words);
+  INFO(outcome.errors);
+  REQUIRE(outcome.status == 0);
+  CHECK_THAT(outcome.output, Contains("job 4711: 3 tasks"));
+  const std::string script = read_file(folder.path() / "out" / "slurm" / "job.sh");
+  for (const char* line :
+       {"#SBATCH --array=\"0-2\"\n", "#SBATCH --partition=\"long\"\n", "#SBATCH --account=\"art\"\n",
+        "#SBATCH --time=\"2-00:00\"\n", "#SBATCH --ntasks=1\n", "#SBATCH --gpus-per-task=\"4\"\n",
+        "#SBATCH --cpus-per-task=\"9\"\n", "#SBATCH --mem=\"64G\"\n", "#SBATCH --signal=\"B:USR1@300\"\n",
+        "#SBATCH --requeue\n", "#SBATCH --qos=high\n", "\nexport OMP_NUM_THREADS=9\n",
+        "\nmodule load cuda\n"}) {
+    CHECK_THAT(script, Contains(line));
+  }
+}
+
+TEST_CASE("a job that would be signalled as soon as it begins is not submitted", "[cli]") {
+  const TemporaryFolder folder;
+  const Outcome outcome = reno_run(arguments(
+      folder, "out",
+      {"--launcher", "slurm", "--set", "launcher.time=\"1:30\"", "--set", "launcher.grace_seconds=90"}));
+  CHECK(outcome.status == 2);
+  CHECK_THAT(outcome.errors, Contains("launcher.grace_seconds = 90 leaves no time to work within "
+                                      "launcher.time = \"1:30\"; it must be shorter"));
+  CHECK_FALSE(fs::exists(folder.path() / "out"));
 }
 
 TEST_CASE("no line gets into a job's script that nobody wrote there", "[cli]") {

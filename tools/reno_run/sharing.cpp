@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <thread>
 
+#include "reno/run/device.hpp"
 #include "reno/run/same_experiment.hpp"
 #include "slurm.hpp"
 #include "summary.hpp"
@@ -64,15 +65,12 @@ void run_jobs(const Experiment& experiment, const Registry& registry, c10::Devic
   const auto& output = experiment.run.output;
   begin_shards(experiment, registry, line, line.jobs);
   Workers workers{boost::dll::program_location().string(), output, {}, {}, line.quiet};
-  const bool any_gpu = device.is_cuda() && experiment.run.device.find(':') == std::string::npos;
+  const std::int64_t gpus = device.is_cuda() ? torch::cuda::device_count() : 0;
   for (std::int64_t i = 0; i < line.jobs; ++i) {
     const Shard shard{i, line.jobs};
     auto words = shard_command(output, line);
     words.insert(words.end(), {"--shard", fmt::format("{}/{}", i, line.jobs)});
-    const std::string own =
-        any_gpu ? fmt::format("cuda:{}", i % static_cast<std::int64_t>(torch::cuda::device_count()))
-                : device.str();
-    words.insert(words.end(), {"--set", "run.device=" + own});
+    words.insert(words.end(), {"--set", "run.device=" + process_device(experiment.run.device, gpus, i)});
     workers.arguments.push_back(std::move(words));
     workers.logs.push_back(output / shard.folder() / "log.txt");
   }
@@ -86,14 +84,14 @@ void run_jobs(const Experiment& experiment, const Registry& registry, c10::Devic
 void launch(const Experiment& experiment, const Registry& registry, const CommandLine& line) {
   const auto options = experiment.launcher.value_or(LauncherOptions{});
   const auto output = std::filesystem::absolute(experiment.run.output);
-  begin_shards(experiment, registry, line, options.shards);
   const auto folder = output / "slurm";
-  std::filesystem::create_directories(folder);
   auto command = shard_command(output, line);
   command.insert(command.begin(), boost::dll::program_location().string());
   command.emplace_back("--shard");
-  write_file_atomically(folder / "job.sh",
-                        slurm_script(options, "reno-" + output.filename().string(), folder, command));
+  const std::string script = slurm_script(options, "reno-" + output.filename().string(), folder, command);
+  begin_shards(experiment, registry, line, options.shards);
+  std::filesystem::create_directories(folder);
+  write_file_atomically(folder / "job.sh", script);
   const std::string job = submit(folder / "job.sh");
   if (!line.quiet) {
     fmt::print(

@@ -10,6 +10,7 @@
 #include <cstdio>
 
 #include "reno/error.hpp"
+#include "reno/experiment/slurm_time.hpp"
 #include "reno/io/json_file.hpp"
 
 namespace reno {
@@ -18,6 +19,16 @@ namespace {
 
 std::string shell_word(const std::string& text) {
   return "'" + boost::algorithm::replace_all_copy(text, "'", "'\\''") + "'";
+}
+
+/// Slurm sends its signal so long before the limit: at once where the limit is no longer than that, and again
+/// each time the task is queued again.
+void require_time_to_work(const LauncherOptions& options) {
+  const auto limit = slurm_seconds(options.time);
+  if (!limit || *limit > options.grace_seconds) return;
+  throw ConfigurationError(fmt::format(
+      "launcher.grace_seconds = {} leaves no time to work within launcher.time = \"{}\"; it must be shorter",
+      options.grace_seconds, options.time));
 }
 
 /// A value that could end its line or its quotes would be read as something else.
@@ -34,13 +45,14 @@ std::string directive(const std::string& option, const std::string& value) {
 
 std::string slurm_script(const LauncherOptions& options, const std::string& name,
                          const std::filesystem::path& folder, const std::vector<std::string>& command) {
+  require_time_to_work(options);
   std::string text = "#!/bin/bash\n";
   text += directive("job-name", name);
   text += directive("array", fmt::format("0-{}", options.shards - 1));
   text += directive("partition", options.partition) + directive("account", options.account);
   text += directive("time", options.time);
   text += directive("cpus-per-task", fmt::to_string(options.cpus));
-  if (options.gpus > 0) text += directive("gpus", fmt::to_string(options.gpus));
+  if (options.gpus > 0) text += directive("gpus-per-task", fmt::to_string(options.gpus));
   text += directive("mem", options.memory);
   text += directive("signal", fmt::format("B:USR1@{}", options.grace_seconds));
   text += directive("output", (folder / "%a.log").string());
@@ -57,11 +69,10 @@ again=0
 trap 'again=1; kill -USR1 $worker' USR1
 trap 'kill -TERM $worker' TERM
 wait $worker
+# A signal ends a wait, not the worker; its own status is that of a wait after its end.
+while kill -0 $worker 2> /dev/null; do wait $worker; done
+wait $worker
 code=$?
-while kill -0 $worker 2> /dev/null; do
-  wait $worker
-  code=$?
-done
 # 130: it has saved and can go on; 138: it was hardly there.
 if [ $again = 1 ] && {{ [ $code = 130 ] || [ $code = 138 ]; }}; then
   scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}"

@@ -30,7 +30,7 @@ struct LauncherOptions {
     field("cpus", cpus, "per task", bounds{1});
     field("memory", memory, "per task, such as 32G; empty: the cluster's default");
     field("grace_seconds", grace_seconds, "how long before the limit a task saves and is queued again",
-          bounds{1});
+          bounds{1, 65535});
     field("options", more, "more options of sbatch, such as \"--qos=high\"");
     field("setup", setup, "shell commands before reno-run, such as \"module load cuda\"");
   }

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <torch/cuda.h>
 
+#include <cstdint>
 #include <regex>
 #include <string>
 
@@ -54,6 +55,13 @@ inline c10::Device resolve_device(const std::string& name) {
                     count, count == 1 ? "" : "s"));
   }
   return {c10::kCUDA, static_cast<c10::DeviceIndex>(index)};
+}
+
+/// The device of one of several processes on this machine that was asked for `name`: they take turns on its
+/// usable GPUs, unless the name says which one. Without a GPU, `auto` and `cpu` are the CPU.
+inline std::string process_device(const std::string& name, std::int64_t gpus, std::int64_t process) {
+  if (name.find(':') != std::string::npos) return name;
+  return gpus > 0 && name != "cpu" ? fmt::format("cuda:{}", process % gpus) : "cpu";
 }
 
 }  // namespace reno

@@ -1,0 +1,30 @@
+#include <catch2/catch.hpp>
+#include <string>
+#include <vector>
+
+#include "reno/run/device.hpp"
+
+namespace {
+
+using namespace reno;
+
+std::vector<std::string> devices(const std::string& name, std::int64_t gpus) {
+  std::vector<std::string> all;
+  for (std::int64_t process = 0; process < 5; ++process) all.push_back(process_device(name, gpus, process));
+  return all;
+}
+
+TEST_CASE("processes on one machine take turns on its GPUs", "[device]") {
+  const std::vector<std::string> turns = {"cuda:0", "cuda:1", "cuda:2", "cuda:0", "cuda:1"};
+  CHECK(devices("auto", 3) == turns);
+  CHECK(devices("cuda", 3) == turns);
+  CHECK(devices("auto", 1) == std::vector<std::string>(5, "cuda:0"));
+}
+
+TEST_CASE("a device that is named is everybody's", "[device]") {
+  CHECK(devices("cuda:1", 3) == std::vector<std::string>(5, "cuda:1"));
+  CHECK(devices("cpu", 3) == std::vector<std::string>(5, "cpu"));
+  CHECK(devices("auto", 0) == std::vector<std::string>(5, "cpu"));
+}
+
+}  // namespace
