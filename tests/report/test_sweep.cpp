@@ -81,6 +81,7 @@ TEST_CASE("a sweep is read: cells, values, what its objectives have, where they 
   const auto& contrasts = sweep.contrasts.at("a");
   REQUIRE(contrasts.size() == 3);
   CHECK(contrasts[0].text == "prompt 1");
+  CHECK(contrasts[0].seed == 0);
   CHECK(contrasts[0].entries[0].cell == 1);
   CHECK(contrasts[0].entries[0].value == 7.0);
   CHECK(contrasts[0].entries[1].image == fs::path("c0/1.png"));

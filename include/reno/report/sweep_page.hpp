@@ -47,7 +47,8 @@ inline Json contrasts_json(const SweepRecord& sweep, Pictures& pictures) {
                            {"value", number(contrast.entries[i].value)},
                            {"picture", shown[i]}});
       }
-      object[reward].push_back({{"text", contrast.text}, {"entries", std::move(entries)}});
+      object[reward].push_back(
+          {{"text", contrast.text}, {"seed", contrast.seed}, {"entries", std::move(entries)}});
     }
   }
   return object;

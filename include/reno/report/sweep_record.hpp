@@ -47,6 +47,7 @@ struct SweepContrast {
     std::filesystem::path image;  ///< relative to the sweep's directory
   };
   std::string text;
+  std::uint64_t seed;
   std::vector<Entry> entries;
 };
 
@@ -171,7 +172,7 @@ class SweepReader {
   void compare(std::size_t reward) {
     std::vector<std::pair<double, SweepContrast>> found;
     for (const auto& [key, image] : images_) {
-      SweepContrast contrast{image.text, {}};
+      SweepContrast contrast{image.text, key.second, {}};
       for (std::size_t i = 0; i < image.files.size(); ++i) {
         if (image.files[i].empty() || !std::isfinite(image.scores[i][reward])) continue;
         contrast.entries.push_back({i, image.scores[i][reward], image.files[i]});

@@ -52,9 +52,10 @@ function cellPlot(value, k, cells, reference, decimals) {
 
 /** For one reward: prompts in which the cells differ most, from the best cell to the worst. */
 function contrastView(data, contrasts, value) {
+  const several = contrasts.some((contrast) => contrast.seed !== contrasts[0].seed);
   return contrasts.map((contrast) => {
     const decimals = decimalsFor(contrast.entries.map((entry) => entry.value));
-    return h("div", { class: "contrast" }, h("h3", {}, contrast.text || "(empty prompt)"),
+    return h("div", { class: "contrast" }, h("h3", {}, contrast.text || "(empty prompt)", several && h("span", { class: "direction" }, ` seed ${contrast.seed}`)),
       h("ol", { class: "strip" }, contrast.entries.map((entry, i) => {
         const shown = picture(entry.picture, `${data.cells[entry.cell].name}, ${value} ${format(entry.value, decimals)}`, 200);
         if (entry.picture) shown.loading = "lazy";
