@@ -108,6 +108,17 @@ class Objective {
     return measure_images(noise, {}, generator_.finish(noise, prompts.conditioning), prompts, false);
   }
 
+  /// Images that were made otherwise, in several steps say: images, scores and total only, without any graph.
+  Measurement judge(const at::Tensor& images, const EncodedPrompts& prompts) const {
+    const at::NoGradGuard no_grad;
+    Measurement result;
+    result.images = images.detach();
+    const auto precision = images.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+    result.total = at::zeros({images.size(0)}, images.options().dtype(precision));
+    measure_rewards(result, prompts, /*with_gradient=*/false);
+    return result;
+  }
+
  private:
   /// images: of `leaf`, which is the noise, with their graph where a gradient is wanted.
   Measurement measure_images(const at::Tensor& noise, const at::Tensor& leaf, const at::Tensor& images,

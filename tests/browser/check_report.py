@@ -164,6 +164,30 @@ def check_single(browser, folder):
     finish(page, "single", file)
 
 
+def check_refined(browser, folder):
+    """The images of several steps are another pair, with their own values."""
+    file = report(made_up_runs.make_run(folder / "refined", ["a cat"], single=True, iterations=5, refined=True))
+    check_everywhere(browser, file, "refined")
+    page = browser.open(file, **WIDE)
+    check("Refined in 4 steps" in texts(page, "h2"), "refined images have their heading")
+    check(len(texts(page, ".values")) == 2 and page.evaluate("document.querySelectorAll('.compare .frame img').length") == 4, "two pairs with a table each")
+    scores = [float(one) for one in texts(page, ".values tbody tr:nth-child(4) td:nth-child(4)")]
+    check(abs(scores[1] - scores[0] - made_up_runs.TYPICAL["pickscore"][1]) < 2e-3, f"the refined images' own values: {scores}")
+    cuts = "Array.from(document.querySelectorAll('.frame'), (e) => e.style.getPropertyValue('--cut'))"
+    page.focus("section:nth-of-type(2) input[type=range]")
+    page.press("Home")
+    check(page.evaluate(cuts) == ["50%", "0%"], f"each pair has its slider: {page.evaluate(cuts)}")
+    finish(page, "refined", file)
+
+    file = report(made_up_runs.make_run(folder / "refined-many", [f"prompt {number}" for number in range(12)], iterations=3, refined=True))
+    page = browser.open(file, **PHONE)
+    check(len(texts(page, ".values")) == 2 and "Refined in 4 steps" in texts(page, "h2"), "means of refined images")
+    page.evaluate("location.hash = '#prompt-3-0'")
+    page.settle()
+    check("Refined in 4 steps" in texts(page, "h2"), "and each image's own")
+    finish(page, "refined-many", file)
+
+
 def shown_numbers(page):
     return [int(re.match(r"#(\d+)", one)[1]) for one in texts(page, ".card .numbers")]
 
@@ -295,6 +319,9 @@ def check_sweep(browser, folder):
     page.click("[data-sort='2']")
     column = [float(re.sub(r"±.*", "", one).replace("○", "").replace("−", "-")) for one in texts(page, ".cells-table tbody td:nth-child(5)")]
     check(column == sorted(column, reverse=True), f"sorted by a value, best first: {column}")
+    page.press("Enter")
+    check(texts(page, ".cells-table tbody td:nth-child(5)")[0].startswith(tuple(f"{sign}{column[-1]}" for sign in ("", "○ "))), "Enter on the focused head turns the order")
+    page.press("Enter")
     names = texts(page, ".cells-table tbody th")
     page.wait("document.querySelector('.cells text[text-anchor=end]') !== null")
     check([one.replace(" (reference)", "") for one in names] == texts(page, ".cells:first-child text[text-anchor=end]"), "the plots follow the table")
@@ -310,6 +337,14 @@ def check_sweep(browser, folder):
     page.evaluate("(() => { const s = document.querySelector('select'); s.value = 'pickscore'; s.dispatchEvent(new Event('change')); })()")
     check(page.evaluate("parseFloat(document.querySelector('.strip .note').textContent)") > 15, "for another reward")
     finish(page, "sweep", file)
+
+    file = report(made_up_runs.make_sweep(folder / "seeds-sweep", prompts[:3], iterations=3, seeds=(0, 7)))
+    page = browser.open(file, **PHONE)
+    titles = texts(page, ".contrast h3")
+    check(len(titles) == 6 and all(title.endswith((" seed 0", " seed 7")) for title in titles), f"of several seeds, which one: {titles}")
+    words = page.evaluate("Math.max(...Array.from(document.querySelectorAll('.cells-table tbody th'), (e) => e.getClientRects()[0].height))")
+    check(words < 90, f"names of objectives are broken between words only: {words}")
+    finish(page, "seeds-sweep", file)
 
     file = report(made_up_runs.make_sweep(folder / "many", prompts[:2], iterations=2, more_cells=300))
     page = browser.open(file, **PHONE)
@@ -330,7 +365,7 @@ def main():
     try:
         with tempfile.TemporaryDirectory(prefix="reno-report-") as temporary:
             folder = pathlib.Path(temporary)
-            for part in (check_single, check_benchmark, check_sweep, check_others, check_size):
+            for part in (check_single, check_refined, check_benchmark, check_sweep, check_others, check_size):
                 part(browser, folder)
                 print(part.__name__, "done")
     finally:

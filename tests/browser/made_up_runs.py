@@ -51,14 +51,14 @@ def measured(scores):
     return {"scores": scores, "losses": losses, "total": sum(WEIGHTS[name] * loss for name, loss in losses.items())}
 
 
-def make_run(folder, prompts, rewards=tuple(WEIGHTS), iterations=50, seeds=(0,), labels=None, single=False, size=64, pictures=True, finished=True, frames=False, weights=None, luck=1):
+def make_run(folder, prompts, rewards=tuple(WEIGHTS), iterations=50, seeds=(0,), labels=None, single=False, size=64, pictures=True, finished=True, frames=False, weights=None, luck=1, refined=False):
     """prompts: texts. labels: one dictionary per prompt. Deterministic."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True)
     dice = random.Random(luck)
     weights = {**WEIGHTS, **(weights or {})}
     sections = "".join(f'[[reward]]\nplugin = "{name}"\nname = "{name}"\nweight = {weights[name]}\n\n' for name in rewards)
-    (folder / "experiment.toml").write_text(EXPERIMENT.format(task="single" if single else "example-prompts", iterations=iterations, rewards=sections))
+    (folder / "experiment.toml").write_text(EXPERIMENT.format(task="single" if single else "example-prompts", iterations=iterations, rewards=sections) + ("[refine]\nsteps = 4\n" if refined else ""))
     shades = [png(size, [dice.randrange(40, 220) for _ in range(3)]) for _ in range(12)]
     with (folder / "metrics.jsonl").open("w") as metrics, (folder / "results.jsonl").open("w") as results:
         for index, text in enumerate(prompts):
@@ -78,7 +78,7 @@ def make_run(folder, prompts, rewards=tuple(WEIGHTS), iterations=50, seeds=(0,),
                     metrics.write(json.dumps(row) + "\n")
                 if pictures:
                     place.mkdir(parents=True, exist_ok=True)
-                    for name in ("init_image.png", "best_image.png"):
+                    for name in ("init_image.png", "best_image.png", *(("init_image_refined.png", "best_image_refined.png") if refined else ())):
                         (place / name).write_bytes(dice.choice(shades))
                     if frames:
                         (place / "images").mkdir()
@@ -90,6 +90,9 @@ def make_run(folder, prompts, rewards=tuple(WEIGHTS), iterations=50, seeds=(0,),
                             "initial": {key: rows[0][key] for key in ("scores", "losses", "total", "norm")},
                             "best": {key: best[key] for key in ("scores", "losses", "total", "norm")}, "best_iteration": best["iteration"],
                             "files": {"initial_image": str(relative / "init_image.png"), "best_image": str(relative / "best_image.png")}}
+                    if refined:
+                        line["refined"] = {key: measured({name: score + TYPICAL[name][1] for name, score in line[key]["scores"].items()}) for key in ("initial", "best")}
+                        line["files"] |= {f"refined_{key}_image": str(relative / f"{file}_image_refined.png") for key, file in (("initial", "init"), ("best", "best"))}
                     results.write(json.dumps(line) + "\n")
     if finished:
         seconds = {"load": 4.2, "encode": 0.31, "optimize": 0.43 * iterations * len(prompts) * len(seeds), "per_iteration": 0.43,

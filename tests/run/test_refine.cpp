@@ -49,13 +49,37 @@ TEST_CASE("the noise before and after makes images of several steps, too", "[run
   const auto start = NoiseSource(0, 0, {3, 8, 8}).draw();
   CHECK(at::allclose(read_png(trial.output() / "init_image_refined.png"), at::sigmoid(start[0] * 3), 0,
                      0.5 / 255 + 1e-6));
-  const auto files = read_lines(trial.output() / "results.jsonl")[0]["files"];
+  const auto line = read_lines(trial.output() / "results.jsonl")[0];
+  const auto files = line["files"];
   CHECK(files["refined_initial_image"] == "init_image_refined.png");
   CHECK(files["refined_best_image"] == "best_image_refined.png");
   CHECK_THAT(read_file(trial.output() / "report.html"), Contains("best, refined"));
+  const double target = static_cast<double>(line["text"].get<std::string>().size()) / 10.0;
+  const auto results = read_json(trial.output() / "results.json");
+  const std::pair<const char*, at::Tensor> sides[] = {{"initial", start[0]}, {"best", noise[0]}};
+  for (const auto& [side, from] : sides) {
+    INFO(side);
+    const double score = -(at::sigmoid(from * 3) - target).square().mean().item<double>();
+    const auto& judged = line["refined"][side];
+    CHECK(judged["scores"]["square"].get<double>() == Approx(score).epsilon(1e-5));
+    CHECK(judged["losses"]["square"].get<double>() == Approx(10.0 - score).epsilon(1e-5));
+    CHECK(judged["total"].get<double>() == Approx(10.0 - score).epsilon(1e-5));
+    CHECK(results["refined"]["mean"]["scores"]["square"][side] == judged["scores"]["square"]);
+  }
+  CHECK(results["refined"]["images"] == 1);
   const auto png = read_file(trial.output() / "best_image_refined.png");
   CHECK_THAT(png, Contains("Steps: 3, Sampler: ReNO sgd, CFG scale: 7.5, Seed: 0"));
-  CHECK_THAT(png, Contains(R"("refined":{"steps":3,"guidance":7.5})") && !Contains("\"scores\""));
+  CHECK_THAT(png, Contains(R"("refined":{"steps":3,"guidance":7.5})") && Contains(R"("scores":{"square":)"));
+}
+
+TEST_CASE("a refined image whose score is no number ends the run, after saving", "[run]") {
+  Trial trial;
+  trial.registry = refining_registry();
+  trial.registry.add<FailingReward>("failing", "Fake.");
+  trial.run = "iterations = 2";
+  trial.more = "[[reward]]\nplugin = \"failing\"\n" + refine;
+  CHECK_THROWS_WITH(trial.execute(), Contains("the score of reward 'failing' is NaN for a refined image"));
+  CHECK(std::filesystem::exists(trial.output() / "best_image.png"));
 }
 
 TEST_CASE("without [refine] there are no such images", "[run]") {
@@ -64,7 +88,10 @@ TEST_CASE("without [refine] there are no such images", "[run]") {
   trial.run = "iterations = 2";
   trial.execute();
   CHECK_FALSE(std::filesystem::exists(trial.output() / "best_image_refined.png"));
-  CHECK_FALSE(read_lines(trial.output() / "results.jsonl")[0]["files"].contains("refined_best_image"));
+  const auto line = read_lines(trial.output() / "results.jsonl")[0];
+  CHECK_FALSE(line["files"].contains("refined_best_image"));
+  CHECK_FALSE(line.contains("refined"));
+  CHECK_FALSE(read_json(trial.output() / "results.json").contains("refined"));
 }
 
 TEST_CASE("benchmarks' refined images lie beside what the evaluators read", "[run]") {

@@ -32,6 +32,16 @@ void print_previews(const Json& mean) {
              mean["total"]["previewed_best"].get<double>());
 }
 
+/// The same of the images of `[refine]`.
+void print_refined(const Json& results) {
+  if (!results.contains("refined")) return;
+  const auto& mean = results["refined"]["mean"];
+  fmt::print("  refined\n");
+  for (const auto& [reward, scores] : mean["scores"].items()) print_row(reward, scores);
+  print_row("total loss", mean["total"]);
+  fmt::print("\n");
+}
+
 /// How many images of each kind have improved, where the prompts tell of kinds.
 void print_labels(const Json& results) {
   if (!results.contains("by_label")) return;
@@ -66,6 +76,7 @@ void print_summary(const RunSummary& summary) {
       fmt::print("  improved in {}: {:.1f} % of the images\n\n", benchmark["reward"].get<std::string>(),
                  100.0 * benchmark["improved"].get<double>());
     }
+    print_refined(results);
     print_labels(results);
   }
   const auto& seconds = results["seconds"];

@@ -86,9 +86,17 @@ inline Json image_json(const RunRecord& run, const ImageRecord& image, Pictures&
   object["initial"] = numbers(image.initial);
   object["best"] = numbers(image.best);
   object["at"] = image.best_iteration;
-  const auto shown = pictures.add({image.initial_image, image.best_image});
+  const bool refined = !image.refined_best.empty();
+  auto files = std::vector{image.initial_image, image.best_image};
+  if (refined) files.insert(files.end(), {image.refined_initial_image, image.refined_best_image});
+  const auto shown = pictures.add(files);
   object["before"] = shown[0];
   object["after"] = shown[1];
+  if (refined)
+    object["refined"] = {{"initial", numbers(image.refined_initial)},
+                         {"best", numbers(image.refined_best)},
+                         {"before", shown[2]},
+                         {"after", shown[3]}};
   if (!image.curve.empty()) object["curve"] = packed(image.curve);
   if (const auto folder = iteration_folder(run, image); !folder.empty())
     object["frames"] = {{"folder", pictures.url(folder)}, {"count", image.iterations}};
@@ -123,6 +131,7 @@ inline nlohmann::ordered_json run_page(const RunRecord& run, const std::filesyst
   page["columns"] = run.curve_columns();
   page["count"] = run.count;
   page["all"] = detail::changes_json(run.all);
+  if (!run.refined.values.empty()) page["refined"] = detail::changes_json(run.refined);
   page["labels"] = detail::labels_json(run);
   page["mean"] = detail::mean_curve_json(run);
   page["results"] = run.results;

@@ -43,6 +43,10 @@ struct ImageRecord {
   std::int64_t best_iteration = 0;
   std::filesystem::path initial_image;  ///< relative to the run directory; may not exist
   std::filesystem::path best_image;
+  std::vector<double> refined_initial;  ///< of the images of `[refine]`, as is all that is called so; empty
+  std::vector<double> refined_best;     ///< where there are none
+  std::filesystem::path refined_initial_image;
+  std::filesystem::path refined_best_image;
   std::size_t iterations = 0;       ///< that have been measured
   std::vector<double> best_so_far;  ///< values at the measured iteration of lowest total loss
   std::vector<float> curve;         ///< rows of `curve_columns` numbers, one per iteration
@@ -56,6 +60,7 @@ struct RunRecord {
   std::vector<std::string> rewards;
   std::int64_t count = 0;  ///< of images, listed or not
   Changes all;
+  Changes refined;  ///< between the images of `[refine]`; empty where there are none
   std::map<std::string, std::map<std::string, Changes>> by_label;
   std::vector<ImageRecord> images;
   std::vector<std::vector<double>> mean_curve;  ///< of the listed images: per iteration, mean of each column
@@ -148,6 +153,8 @@ class RunReader {
     const auto best = values(line.at("best"));
     ++run_.count;
     run_.all.add(initial, best);
+    const bool refined = line.contains("refined");
+    if (refined) run_.refined.add(values(line["refined"].at("initial")), values(line["refined"].at("best")));
     const auto labels = line.value("labels", nlohmann::json::object());
     for (const auto& [label, value] : labels.items()) {
       auto& values = run_.by_label[label];
@@ -162,9 +169,15 @@ class RunReader {
     image->initial = initial;
     image->best = best;
     image->best_iteration = line.at("best_iteration");
+    if (refined) {
+      image->refined_initial = values(line["refined"]["initial"]);
+      image->refined_best = values(line["refined"]["best"]);
+    }
     if (line.contains("files")) {
       image->initial_image = inside(line["files"].value("initial_image", ""));
       image->best_image = inside(line["files"].value("best_image", ""));
+      image->refined_initial_image = inside(line["files"].value("refined_initial_image", ""));
+      image->refined_best_image = inside(line["files"].value("refined_best_image", ""));
     }
   }
 

@@ -48,10 +48,14 @@ inline nlohmann::ordered_json conclude(const std::filesystem::path& root, const 
     result.initial_image = read_png(root / image.initial_image);
     result.best_image = read_png(root / image.best_image);
     comparison.add(result.initial_image, result.best_image);
-    std::optional<std::pair<at::Tensor, at::Tensor>> refined;
-    if (!image.refined_best_image.empty())
-      refined.emplace(read_png(root / image.refined_initial_image),
-                      read_png(root / image.refined_best_image));
+    std::optional<ImageResult> refined;
+    if (image.refined) {
+      refined.emplace();
+      refined->initial = image.refined->initial;
+      refined->best = image.refined->best;
+      refined->initial_image = read_png(root / image.refined_initial_image);
+      refined->best_image = read_png(root / image.refined_best_image);
+    }
     report.add(image.text, result, refined);
   });
 

@@ -38,9 +38,11 @@ class ImageTexts {
             {"reno", object.dump(-1, ' ', /*ensure_ascii=*/true, replace)}};
   }
 
-  /// image: (3,H,W), made in several steps from the noise of `iteration`, and not measured.
-  std::vector<PngText> refined(const Sample& sample, std::int64_t iteration, const at::Tensor& image) const {
+  /// image: (3,H,W), made in several steps from the noise of `iteration`.
+  std::vector<PngText> refined(const Sample& sample, std::int64_t iteration, const ImageMetrics& metrics,
+                               const at::Tensor& image) const {
     auto object = json(sample, iteration);
+    object.update(detail::judged_json(rewards_, metrics));
     object["refined"] = {{"steps", refine_.steps}, {"guidance", refine_.guidance}};
     object["experiment"] = experiment_;
     return {{"parameters", parameters(sample, iteration, image, refine_.steps,

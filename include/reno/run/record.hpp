@@ -16,23 +16,13 @@
 #include "reno/io/safetensors.hpp"
 #include "reno/run/image_texts.hpp"
 #include "reno/run/json_lines.hpp"
+#include "reno/run/refinement.hpp"
 #include "reno/run/results.hpp"
 #include "reno/run/resume_point.hpp"
 #include "reno/run/run_directory.hpp"
 #include "reno/run/tensorboard.hpp"
 
 namespace reno {
-
-/// Images of several steps (`[refine]`), of a batch or of one of its elements.
-struct RefinedImages {
-  at::Tensor initial;  ///< from the initial noise
-  at::Tensor best;     ///< from the best
-
-  RefinedImages at(std::size_t n) const {
-    const auto row = static_cast<std::int64_t>(n);
-    return {initial[row], best[row]};
-  }
-};
 
 namespace detail {
 
@@ -112,9 +102,9 @@ class Record {
     }
   }
 
-  /// Writes what is known of each image of the batch; `refined` where there are such images.
+  /// Writes what is known of each image of the batch; `refinement` where there are such images.
   void save(const Batch& batch, const std::vector<ImageResult>& results,
-            const std::optional<RefinedImages>& refined = {}) {
+            const std::optional<Refinement>& refinement = {}) {
     for (std::size_t n = 0; n < results.size(); ++n) {
       const auto& result = results[n];
       if (!result.best_image.defined()) continue;
@@ -130,18 +120,22 @@ class Record {
       if (!boards_.empty()) boards_[n].image(result.best_iteration, "image/best", result.best_image);
       write_safetensors(directory_.file(files.best_noise), {{"noise", result.best_noise.unsqueeze(0).cpu()}},
                         {});
-      if (refined) save_refined(sample, result, refined->at(n));
-      results_.append(result_json(rewards_, sample, files, result, refined.has_value()));
+      std::optional<RefinedMetrics> refined;
+      if (refinement) {
+        refined = {refinement->initial.metrics[n], refinement->best.metrics[n]};
+        save_refined(sample, 0, files.refined_initial_image, refinement->initial, n);
+        save_refined(sample, result.best_iteration, files.refined_best_image, refinement->best, n);
+      }
+      results_.append(result_json(rewards_, sample, files, result, refined));
     }
   }
 
  private:
-  void save_refined(const Sample& sample, const ImageResult& result, const RefinedImages& images) const {
-    const auto files = sample_files(run_, sample);
-    write_png(directory_.file(files.refined_initial_image), images.initial,
-              image_texts_.refined(sample, 0, images.initial));
-    write_png(directory_.file(files.refined_best_image), images.best,
-              image_texts_.refined(sample, result.best_iteration, images.best));
+  void save_refined(const Sample& sample, std::int64_t iteration, const std::filesystem::path& file,
+                    const RefinedImages& refined, std::size_t n) const {
+    const at::Tensor image = refined.images[static_cast<std::int64_t>(n)];
+    write_png(directory_.file(file), image,
+              image_texts_.refined(sample, iteration, refined.metrics[n], image));
   }
 
   void log_to_board(TensorBoardLog& board, const Iteration& iteration, const ImageMetrics& metrics,

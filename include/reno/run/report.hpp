@@ -3,6 +3,7 @@
 #pragma once
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <boost/archive/iterators/base64_from_binary.hpp>
 #include <boost/archive/iterators/transform_width.hpp>
@@ -63,9 +64,9 @@ class Report {
 
   explicit Report(std::vector<std::string> rewards) : rewards_(std::move(rewards)) {}
 
-  /// `refined`: initial and best image of `[refine]`, where there are such.
+  /// `refined`: the outcome in the images of `[refine]`, where there are such.
   void add(const std::string& prompt, const ImageResult& result,
-           const std::optional<std::pair<at::Tensor, at::Tensor>>& refined = {}) {
+           const std::optional<ImageResult>& refined = {}) {
     if (++count_ > max_prompts) return;
     body_ +=
         fmt::format("<section><h2>{}</h2><div class=pair><figure>{}<figcaption>initial</figcaption></figure>",
@@ -76,13 +77,18 @@ class Report {
       body_ += fmt::format(
           "<div class=pair><figure>{}<figcaption>initial, refined</figcaption></figure>"
           "<figure>{}<figcaption>best, refined</figcaption></figure></div>",
-          html_image(refined->first, "initial image, refined"),
-          html_image(refined->second, "best image, refined"));
-    body_ += "<table><tr><th>reward<th>initial<th>best</tr>";
+          html_image(refined->initial_image, "initial image, refined"),
+          html_image(refined->best_image, "best image, refined"));
+    body_ += fmt::format("<table><tr><th>reward<th>initial<th>best{}</tr>",
+                         refined ? "<th>initial, refined<th>best, refined" : "");
     for (std::size_t k = 0; k < rewards_.size(); ++k) {
-      body_ += row(rewards_[k], result.initial.scores[k], result.best.scores[k]);
+      std::vector<double> values = {result.initial.scores[k], result.best.scores[k]};
+      if (refined) values.insert(values.end(), {refined->initial.scores[k], refined->best.scores[k]});
+      body_ += row(rewards_[k], values);
     }
-    body_ += row("total loss", result.initial.total, result.best.total) + "</table></section>\n";
+    std::vector<double> totals = {result.initial.total, result.best.total};
+    if (refined) totals.insert(totals.end(), {refined->initial.total, refined->best.total});
+    body_ += row("total loss", totals) + "</table></section>\n";
   }
 
   /// settings: the resolved experiment file.
@@ -110,8 +116,8 @@ class Report {
       "#8884}th:first-child,td:first-child{text-align:left}"
       "pre{overflow-x:auto}";
 
-  static std::string row(const std::string& name, double initial, double best) {
-    return fmt::format("<tr><td>{}<td>{:.4f}<td>{:.4f}</tr>", escape_html(name), initial, best);
+  static std::string row(const std::string& name, const std::vector<double>& values) {
+    return fmt::format("<tr><td>{}<td>{:.4f}</tr>", escape_html(name), fmt::join(values, "<td>"));
   }
 
   std::vector<std::string> rewards_;

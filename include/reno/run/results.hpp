@@ -24,11 +24,18 @@ inline nlohmann::ordered_json by_reward(const std::vector<std::string>& names,
   return object;
 }
 
-inline nlohmann::ordered_json measured(const std::vector<std::string>& names, const ImageMetrics& metrics) {
+/// What the rewards say of an image.
+inline nlohmann::ordered_json judged_json(const std::vector<std::string>& names,
+                                          const ImageMetrics& metrics) {
   nlohmann::ordered_json object;
   object["scores"] = by_reward(names, metrics.scores);
   object["losses"] = by_reward(names, metrics.losses);
   object["total"] = metrics.total;
+  return object;
+}
+
+inline nlohmann::ordered_json measured(const std::vector<std::string>& names, const ImageMetrics& metrics) {
+  auto object = judged_json(names, metrics);
   object["norm"] = metrics.norm;
   return object;
 }
@@ -50,10 +57,16 @@ inline nlohmann::ordered_json metrics_json(const std::vector<std::string>& rewar
   return object;
 }
 
-/// A line of results.jsonl: the outcome of one image, and where its files are. `refined`: whether there are
-/// those of `[refine]`.
+/// What the rewards say of the two images of `[refine]`: scores, losses and total only.
+struct RefinedMetrics {
+  ImageMetrics initial;
+  ImageMetrics best;
+};
+
+/// A line of results.jsonl: the outcome of one image, and where its files are.
 inline nlohmann::ordered_json result_json(const std::vector<std::string>& rewards, const Sample& sample,
-                                          const SampleFiles& files, const ImageResult& result, bool refined) {
+                                          const SampleFiles& files, const ImageResult& result,
+                                          const std::optional<RefinedMetrics>& refined) {
   nlohmann::ordered_json object;
   object["prompt"] = sample.prompt.index;
   object["seed"] = sample.seed;
@@ -69,6 +82,8 @@ inline nlohmann::ordered_json result_json(const std::vector<std::string>& reward
     object["preview"] = {{"initial", detail::measured(rewards, result.previewed->initial)},
                          {"best", detail::measured(rewards, result.previewed->best)}};
   if (refined) {
+    object["refined"]["initial"] = detail::judged_json(rewards, refined->initial);
+    object["refined"]["best"] = detail::judged_json(rewards, refined->best);
     object["files"]["refined_initial_image"] = files.refined_initial_image.string();
     object["files"]["refined_best_image"] = files.refined_best_image.string();
   }
@@ -87,6 +102,7 @@ struct FinishedImage {
   std::int64_t best_iteration = 0;
   std::filesystem::path initial_image;  ///< relative to the run directory, as is the next
   std::filesystem::path best_image;
+  std::optional<RefinedMetrics> refined;        ///< scores and total only
   std::filesystem::path refined_initial_image;  ///< empty where nothing was refined, as is the next
   std::filesystem::path refined_best_image;
 };
@@ -115,6 +131,8 @@ inline FinishedImage parse_result(const std::vector<std::string>& rewards,
   image.best_iteration = line.at("best_iteration").get<std::int64_t>();
   image.initial_image = line.at("files").at("initial_image").get<std::string>();
   image.best_image = line.at("files").at("best_image").get<std::string>();
+  if (line.contains("refined"))
+    image.refined = {metrics(line["refined"].at("initial")), metrics(line["refined"].at("best"))};
   image.refined_initial_image = line.at("files").value("refined_initial_image", "");
   image.refined_best_image = line.at("files").value("refined_best_image", "");
   return image;

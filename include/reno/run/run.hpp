@@ -159,33 +159,27 @@ class Run {
     };
     saved_ = {};
     bool finished = false;
-    std::optional<RefinedImages> refined;
+    std::optional<Refinement> refinement;
     try {
       finished =
           optimize_noise(objective_, encoded, work.noise, next_noise, loop, work.results) == loop.iterations;
-      if (finished && experiment_.refine.steps > 0) refined = refine(work, encoded);
+      if (finished && experiment_.refine.steps > 0) refinement = refined(work, encoded);
     } catch (const std::exception&) {
       progress.clear();
       save_what_there_is(work, encoded);
       throw;
     }
     if (!finished) save_point(work);
-    record_.save(batch, finished_results(work, encoded), refined);
+    record_.save(batch, finished_results(work, encoded), refinement);
     if (finished) save_point(batch.index + 1);
     progress.next_batch();
     return finished;
   }
 
-  /// The images of several steps from the noise before and after.
-  RefinedImages refine(const BatchWork& work, const EncodedPrompts& encoded) const {
-    const at::NoGradGuard no_grad;
+  Refinement refined(const BatchWork& work, const EncodedPrompts& encoded) const {
     std::vector<at::Tensor> best;
     for (const auto& result : work.results) best.push_back(result.best_noise);
-    const auto from = [&](const at::Tensor& noise) {
-      return objective_.generator().refine(noise, encoded.conditioning, experiment_.refine.steps,
-                                           experiment_.refine.guidance);
-    };
-    return {from(work.initial_noise), from(at::stack(best))};
+    return refine(objective_, encoded, experiment_.refine, work.initial_noise, at::stack(best));
   }
 
   void add(const BatchWork& work, const Iteration& iteration, Progress& progress) {

@@ -27,9 +27,10 @@ enum class Existing { refuse, overwrite, resume };
 class RunDirectory {
  public:
   /// Creates and locks the folder. Throws ConfigurationError when it cannot be written, is in use, holds a
-  /// run and that is to be refused, or was begun by another number of shards. To overwrite removes the files
-  /// of the earlier run.
-  RunDirectory(std::filesystem::path root, Existing existing, const Shard& shard = {})
+  /// run and that is to be refused, or was begun by another number of shards (unless `any_number`). To
+  /// overwrite removes the files of the earlier run.
+  RunDirectory(std::filesystem::path root, Existing existing, const Shard& shard = {},
+               bool any_number = false)
       : root_(create(std::move(root))),
         shard_(shard),
         lock_(root_, shard.whole() ? DirectoryLock::exclusive : DirectoryLock::shared) {
@@ -38,7 +39,7 @@ class RunDirectory {
       clear(root_, false);
     } else if (holds_run && existing == Existing::refuse && shard.whole()) {
       refuse("a run");
-    } else {
+    } else if (!any_number) {
       check_shards(holds_run);
     }
     if (shard.whole()) return;

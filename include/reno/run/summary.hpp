@@ -25,24 +25,26 @@ struct Means {
   std::int64_t improved = 0;  ///< images that the benchmark reward prefers to their initial ones
   double improvement = 0.0;   ///< of the benchmark reward
 
-  void add(const FinishedImage& image, double gain) {
+  void add(const ImageMetrics& before, const ImageMetrics& after, double gain) {
     ++count;
-    initial.resize(image.initial.scores.size());
-    best.resize(image.best.scores.size());
+    initial.resize(before.scores.size());
+    best.resize(after.scores.size());
     for (std::size_t k = 0; k < initial.size(); ++k) {
-      initial[k] += image.initial.scores[k];
-      best[k] += image.best.scores[k];
+      initial[k] += before.scores[k];
+      best[k] += after.scores[k];
     }
-    if (image.previewed) {
-      ++previewed;
-      previewed_best.resize(best.size());
-      for (std::size_t k = 0; k < best.size(); ++k) previewed_best[k] += image.previewed->best.scores[k];
-      previewed_best_total += image.previewed->best.total;
-    }
-    initial_total += image.initial.total;
-    best_total += image.best.total;
+    initial_total += before.total;
+    best_total += after.total;
     if (gain > 0.0) ++improved;
     improvement += gain;
+  }
+
+  /// What the loop saw of one of the images.
+  void add_preview(const ImageMetrics& after) {
+    ++previewed;
+    previewed_best.resize(after.scores.size());
+    for (std::size_t k = 0; k < after.scores.size(); ++k) previewed_best[k] += after.scores[k];
+    previewed_best_total += after.total;
   }
 
   double mean(double sum) const { return count > 0 ? sum / static_cast<double>(count) : 0.0; }
@@ -58,12 +60,18 @@ class Summary {
       : rewards_(std::move(rewards)), benchmark_(std::move(benchmark)) {}
 
   void add(const FinishedImage& image) {
-    const double gain = improvement(image);
-    all_.add(image, gain);
+    const double gain = improvement(image.initial, image.best);
+    const auto add_to = [&](Means& means) {
+      means.add(image.initial, image.best, gain);
+      if (image.previewed) means.add_preview(image.previewed->best);
+    };
+    add_to(all_);
+    if (const auto& refined = image.refined)
+      refined_.add(refined->initial, refined->best, improvement(refined->initial, refined->best));
     for (const auto& [label, value] : image.labels) {
       auto& values = by_label_[label];
       const bool one_more = values.size() < max_values || values.contains(value);
-      values[one_more ? value : "(others)"].add(image, gain);
+      add_to(values[one_more ? value : "(others)"]);
     }
   }
 
@@ -71,6 +79,7 @@ class Summary {
 
   nlohmann::ordered_json json() const {
     nlohmann::ordered_json object = json(all_);
+    if (refined_.count > 0) object["refined"] = json(refined_);
     for (const auto& [label, values] : by_label_) {
       for (const auto& [value, means] : values) object["by_label"][label][value] = json(means);
     }
@@ -80,11 +89,11 @@ class Summary {
  private:
   /// By how much the best image is better than the initial one: scores are better when higher, the total loss
   /// when lower.
-  double improvement(const FinishedImage& image) const {
+  double improvement(const ImageMetrics& initial, const ImageMetrics& best) const {
     for (std::size_t k = 0; k < rewards_.size(); ++k) {
-      if (rewards_[k] == benchmark_) return image.best.scores[k] - image.initial.scores[k];
+      if (rewards_[k] == benchmark_) return best.scores[k] - initial.scores[k];
     }
-    return image.initial.total - image.best.total;
+    return initial.total - best.total;
   }
 
   nlohmann::ordered_json json(const Means& means) const {
@@ -110,6 +119,7 @@ class Summary {
   std::vector<std::string> rewards_;
   std::string benchmark_;
   Means all_;
+  Means refined_;  ///< the images of `[refine]`
   std::map<std::string, std::map<std::string, Means>> by_label_;
 };
 

@@ -17,18 +17,18 @@ function factsOf(data) {
 }
 
 /** Initial, best and change of one image. */
-function resultTable(data, image) {
+function resultTable(data, { initial: before, best: after }) {
   return h("div", { class: "scroll" }, h("table", { class: "values" },
     h("thead", {}, h("tr", {}, h("th", { class: "text" }, "value"), h("th", { class: "weight" }, "weight"), h("th", {}, "initial"), h("th", {}, "best"), h("th", {}, "change"))),
     h("tbody", {}, data.values.map((value, k) => {
-      const [initial, best] = [image.initial[k], image.best[k]];
+      const [initial, best] = [before[k], after[k]];
       const decimals = decimalsFor([initial, best]);
       return h("tr", { class: value.weight === 0 ? "held" : undefined },
         h("th", { class: "text", scope: "row" }, value.name, !value.higher && h("span", { class: "direction" }, " (lower is better)")),
         h("td", { class: "weight" }, value.weight ?? ""),
         h("td", {}, format(initial, decimals)), h("td", {}, format(best, decimals)),
         h("td", { class: verdict(best - initial, value.higher) }, formatChange(best - initial, decimals)));
-    }))), weightNote(data));
+    }))));
 }
 
 function weightNote(data) {
@@ -42,35 +42,47 @@ function imageView(data, image) {
   const drawn = image.curve && iterationCurves({ rows: unpack(image.curve), columns: data.columns, values: data.values, best: image.at, of: "of this image", onCursor: pictures.showIteration });
   return [
     image.unfinished !== undefined && h("p", { class: "notice" }, `Not finished: ${counted(image.unfinished, "iteration")} so far.`),
-    h("section", { class: "result" }, pictures.element, h("div", {}, resultTable(data, image),
+    h("section", { class: "result" }, pictures.element, h("div", {}, resultTable(data, image), weightNote(data),
       h("h2", {}, "By iteration"),
       drawn || h("p", { class: "note" }, image.curve ? "There is one iteration only." : "The page carries the curves of the first images only; all numbers stand in metrics.jsonl."),
       image.frames && h("p", { class: "note" }, "The curves move the picture through the images of all iterations."))),
+    image.refined && h("section", {}, h("h2", {}, refinedTitle(data)), h("div", { class: "result" },
+      compare({ ...image.refined, at: image.at }).element, h("div", {}, resultTable(data, image.refined), refinedNote()))),
   ];
 }
 
-/** Means over all images, with the distribution of changes. */
+const refinedTitle = (data) => `Refined in ${counted(data.settings.refine?.steps ?? 0, "step")}`;
+const refinedNote = () => h("p", { class: "note" }, "Images of several steps from the same noise before and after, measured, not optimised.");
+
+/** Means over all images, with the distribution of changes; of those of [refine], where there are such. */
 function overview(data) {
   const total = data.all[data.all.length - 1];
-  return h("section", {},
+  return [h("section", {},
     h("h2", {}, `${integers.format(total.improved)} of ${counted(data.count, "image")} improved`),
-    h("div", { class: "scroll" }, h("table", { class: "values" },
-      h("thead", {}, h("tr", {}, h("th", { class: "text" }, "mean"), h("th", { class: "weight" }, "weight"), h("th", {}, "initial"), h("th", {}, "best"), h("th", {}, "change"), h("th", {}, "improved"), h("th", { class: "text" }, "changes"))),
-      h("tbody", {}, data.values.map((value, k) => {
-        const { initial, best, change, interval, improved } = data.all[k];
-        const decimals = decimalsFor([initial, best]);
-        return h("tr", { class: value.weight === 0 ? "held" : undefined },
-          h("th", { class: "text", scope: "row" }, value.name, !value.higher && h("span", { class: "direction" }, " (lower is better)")),
-          h("td", { class: "weight" }, value.weight ?? ""),
-          h("td", {}, format(initial, decimals)), h("td", {}, format(best, decimals)),
-          h("td", { class: verdict(change, value.higher) }, formatChange(change, decimals), interval !== undefined && h("small", { class: "direction" }, ` ± ${format(interval, decimals)}`)),
-          h("td", {}, `${((100 * improved) / data.count).toFixed(0)} %`),
-          h("td", { class: "text" }, changeStrip(data.images.map((image) => image.best[k] - image.initial[k]), value.higher, decimals, value.name)));
-      })))),
+    meansTable(data, data.all, data.images),
     weightNote(data),
     h("p", { class: "note" }, "Improved counts images whose value is better than the initial one; the headline counts the total loss. ",
       data.all.some((value) => value.interval !== undefined) && "±: 95 % confidence interval of the mean change over images. ",
-      data.images.length <= 40 ? "Changes: one dot per image. " : "Changes: a histogram over the listed images. "));
+      data.images.length <= 40 ? "Changes: one dot per image. " : "Changes: a histogram over the listed images. ")),
+  data.refined && h("section", {}, h("h2", {}, refinedTitle(data)),
+    meansTable(data, data.refined, data.images.map((image) => image.refined).filter(Boolean)), refinedNote())];
+}
+
+/** all: for each value its mean change; images: {initial, best} each. */
+function meansTable(data, all, images) {
+  return h("div", { class: "scroll" }, h("table", { class: "values" },
+    h("thead", {}, h("tr", {}, h("th", { class: "text" }, "mean"), h("th", { class: "weight" }, "weight"), h("th", {}, "initial"), h("th", {}, "best"), h("th", {}, "change"), h("th", {}, "improved"), h("th", { class: "text" }, "changes"))),
+    h("tbody", {}, data.values.map((value, k) => {
+      const { initial, best, change, interval, improved } = all[k];
+      const decimals = decimalsFor([initial, best]);
+      return h("tr", { class: value.weight === 0 ? "held" : undefined },
+        h("th", { class: "text", scope: "row" }, value.name, !value.higher && h("span", { class: "direction" }, " (lower is better)")),
+        h("td", { class: "weight" }, value.weight ?? ""),
+        h("td", {}, format(initial, decimals)), h("td", {}, format(best, decimals)),
+        h("td", { class: verdict(change, value.higher) }, formatChange(change, decimals), interval !== undefined && h("small", { class: "direction" }, ` ± ${format(interval, decimals)}`)),
+        h("td", {}, `${((100 * improved) / data.count).toFixed(0)} %`),
+        h("td", { class: "text" }, changeStrip(images.map((image) => image.best[k] - image.initial[k]), value.higher, decimals, value.name)));
+    }))));
 }
 
 /** The mean changes by category, or whatever labels the prompts have. */
