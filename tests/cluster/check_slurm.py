@@ -238,6 +238,16 @@ def do_not_wait(job):
     subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], stderr=subprocess.DEVNULL)
 
 
+def send_signal(task):
+    """Slurm may say that a task which has just begun cannot be altered yet."""
+    for _ in range(600):
+        sent = subprocess.run(["scancel", "--signal=USR1", "--batch", task], stderr=subprocess.PIPE, text=True)
+        if sent.returncode == 0:
+            return
+        time.sleep(0.1)
+    check(False, f"SIGUSR1 is sent: {sent.stderr}")
+
+
 def wait_for_job(slurm, job, when_pending=lambda task: None):
     """Until all tasks have ended; calls `when_pending` for those that wait for their time to begin again."""
     for _ in range(12000):
@@ -271,9 +281,10 @@ def check_sweep(slurm, reno_run, folder):
         time.sleep(0.1)
     check(progress.exists(), "a task of the array works")
     asked = slurm.ask("scontrol", "show", "job", f"{job}_1")
-    check(all(wish in asked for wish in ("TimeLimit=00:10:00", "CPUs/Task=1", "gres:gpu:1", "NumTasks=1")), f"Slurm was asked for what [launcher] says: {' '.join(asked.split())}")
+    wishes = ("TimeLimit=00:10:00", "CPUs/Task=1", "gres:gpu:1", "NumTasks=1")
+    check(all(wish in asked for wish in wishes), f"Slurm was asked for what [launcher] says: {', '.join(wishes)}")
     # As Slurm does before the time limit.
-    subprocess.run(["scancel", "--signal=USR1", "--batch", f"{job}_1"], check=True)
+    send_signal(f"{job}_1")
     held = set()
     wait_for_job(slurm, job, held.add)
     check(held == {f"{job}_1"}, f"the task that got SIGUSR1 was queued again: {held}")

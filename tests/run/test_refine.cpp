@@ -59,7 +59,9 @@ TEST_CASE("the noise before and after makes images of several steps, too", "[run
   const std::pair<const char*, at::Tensor> sides[] = {{"initial", start[0]}, {"best", noise[0]}};
   for (const auto& [side, from] : sides) {
     INFO(side);
-    const double score = -(at::sigmoid(from * 3) - target).square().mean().item<double>();
+    const at::Tensor pixels =
+        preprocess(at::sigmoid(from * 3).unsqueeze(0), SquareReward({}, Context{}).preprocess());
+    const double score = -(pixels - target).square().mean().item<double>();
     const auto& judged = line["refined"][side];
     CHECK(judged["scores"]["square"].get<double>() == Approx(score).epsilon(1e-5));
     CHECK(judged["losses"]["square"].get<double>() == Approx(10.0 - score).epsilon(1e-5));

@@ -75,7 +75,10 @@ wait $worker
 code=$?
 # 130: it has saved and can go on; 138: it was hardly there.
 if [ $again = 1 ] && {{ [ $code = 130 ] || [ $code = 138 ]; }}; then
-  scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}"
+  for pause in 1 5 10; do  # "Job can not be altered now, try again later"
+    scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}" && break
+    sleep $pause
+  done
 fi
 exit $code
 )",
