@@ -31,7 +31,8 @@ namespace reno {
 struct RunSettings {
   Existing existing = Existing::refuse;  ///< what becomes of a run that the output directory already holds
   Shard shard;                           ///< the part that this process does
-  bool quiet = false;                    ///< no progress
+  bool any_number = false;  ///< what another number of shards began is begun anew, and not refused
+  bool quiet = false;       ///< no progress
   std::function<bool()> should_stop = [] { return false; };
   std::function<void(double, double)> on_progress;              ///< batches done and in all; may be empty
   std::shared_ptr<Models> models = std::make_shared<Models>();  ///< share it to load models once
@@ -53,7 +54,7 @@ class Run {
         settings_(std::move(settings)),
         image_count_(count_prompts(experiment) * experiment.run.images_per_prompt()),
         initial_noise_(experiment, context_.search_paths),
-        directory_(experiment.run.output, settings_.existing, settings_.shard),
+        directory_(experiment.run.output, settings_.existing, settings_.shard, settings_.any_number),
         point_(find_resume_point()),
         record_(directory_, experiment, reward_names(experiment)),
         objective_(detail::timed(point_.costs.load_seconds, [&]() -> Objective& {

@@ -34,10 +34,11 @@ class SweepRun {
         log_(std::move(log)),
         settings_(std::move(settings)),
         plan_(experiment),
-        directory_(experiment.run.output, settings_.existing, settings_.shard),
+        directory_(experiment.run.output, settings_.existing, settings_.shard, /*any_number=*/true),
         status_(directory_.own_file("progress.json")) {
     begin_directory(directory_.root(), experiment_, registry_);
     settings_.existing = Existing::resume;
+    settings_.any_number = true;
     settings_.models = std::make_shared<Models>();
   }
 
