@@ -10,17 +10,6 @@
 namespace reno::test {
 
 template <class R>
-R open_from(const std::filesystem::path& folder, const Context& context) {
-  typename R::Options options;
-  options.weights = folder;
-  return R(options, context);
-}
-
-inline std::filesystem::path repository_golden(const std::string& name) {
-  return std::filesystem::path(RENO_TEST_DATA) / "goldens/a/rewards" / name;
-}
-
-template <class R>
 void check_against_transformers(const std::string& name) {
   for (const auto& golden : goldens("rewards/" + name)) {
     const LoggedContext context;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <ATen/ATen.h>
+#include <ATen/Context.h>
 #include <spdlog/sinks/ostream_sink.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -30,6 +31,18 @@ struct LoggedContext : Context {
   }
   std::string logged() const { return text->str(); }
 };
+
+/// A reward from the weights in `folder`.
+template <class R>
+R open_from(const std::filesystem::path& folder, const Context& context) {
+  typename R::Options options;
+  options.weights = folder;
+  return R(options, context);
+}
+
+inline std::filesystem::path repository_golden(const std::string& name) {
+  return std::filesystem::path(RENO_TEST_DATA) / "goldens/a/rewards" / name;
+}
 
 inline Prompts prompts_of(const nlohmann::json& golden_case) {
   const auto& prompt = golden_case["prompt"];
@@ -102,15 +115,6 @@ void check_batch(R& reward, const at::Tensor& pixels, const Prompts& prompts) {
   }
 }
 
-/// The same of the reward that `make(context)` builds, in float64 with random pixels and an empty prompt.
-template <class Make>
-void check_batch(Make make) {
-  const LoggedContext context(at::kDouble);
-  auto reward = make(context);
-  check_batch(reward, test_pixels(3, reward.preprocess()),
-              {"a red dog", "", "a photo of an astronaut riding a horse on mars"});
-}
-
 /// The directional derivative in float64 against a central difference.
 template <class R>
 void check_gradient(R& reward, at::Tensor pixels, const Prompts& prompts) {
@@ -129,42 +133,37 @@ void check_gradient(R& reward, at::Tensor pixels, const Prompts& prompts) {
   CHECK(slope == Approx(difference).epsilon(1e-5));
 }
 
-/// The same of the reward that `make(context)` builds, with random pixels.
+/// Half precision comes near float64, scores are in the master dtype on the device of the pixels, and a dry
+/// run gives the same shapes. `make(context)` builds the reward.
 template <class Make>
-void check_gradient(Make make) {
-  const LoggedContext context(at::kDouble);
-  auto reward = make(context);
-  check_gradient(reward, test_pixels(2, reward.preprocess()), {"a red dog", "a green cat"});
-}
-
-/// Half precision comes near float64, scores are in the master dtype, and a dry run gives the same shapes.
-template <class Make>
-void check_dtypes_and_devices(Make make, double bfloat16_tolerance) {
+void check_dtypes_and_devices(Make make, const at::Tensor& pixels, const Prompts& prompts,
+                              double bfloat16_tolerance) {
   register_meta_kernels();
-  const Prompts prompts = {"a red dog", "a green cat in a hat"};
-  const LoggedContext precise(at::kDouble);
-  auto reference = make(precise);
-  const at::Tensor pixels = test_pixels(2, reference.preprocess());
+  auto reference = make(LoggedContext(at::kDouble));
   const auto expected = reference.score(pixels, reference.encode(prompts));
   CHECK(expected.scalar_type() == at::kDouble);
+  std::vector<at::Device> devices = {at::kCPU};
+  if (at::hasCUDA()) devices.emplace_back(at::kCUDA, 0);
   for (const auto dtype : {at::kFloat, at::kHalf, at::kBFloat16}) {
-    const LoggedContext context(dtype);
     INFO(toString(dtype));
-    auto reward = make(context);
-    const at::Tensor scores = reward.score(pixels.to(dtype), reward.encode(prompts));
-    CHECK(scores.scalar_type() == at::kFloat);
     const double tolerance = dtype == at::kFloat  ? bfloat16_tolerance / 1e3
                              : dtype == at::kHalf ? bfloat16_tolerance / 5
                                                   : bfloat16_tolerance;
-    CHECK(deviation(scores, expected, Measure::absolute) < tolerance);
-
-    const LoggedContext rehearsal(dtype, at::kMeta);
-    auto shadow = make(rehearsal);
-    auto shapes = pixels.to(rehearsal.device, dtype).requires_grad_(true);
+    for (const auto device : devices) {
+      INFO(device);
+      auto reward = make(LoggedContext(dtype, device));
+      const at::Tensor scores = reward.score(pixels.to(device, dtype), reward.encode(prompts));
+      CHECK(scores.scalar_type() == at::kFloat);
+      CHECK(scores.device() == device);
+      CHECK(deviation(scores, expected, Measure::absolute) < tolerance);
+    }
+    auto shadow = make(LoggedContext(dtype, at::kMeta));
+    auto shapes = pixels.to(at::kMeta, dtype).requires_grad_(true);
     const auto shadow_scores = shadow.score(shapes, shadow.encode(prompts));
     CHECK(shadow_scores.is_meta());
-    CHECK(shadow_scores.sizes() == scores.sizes());
-    CHECK(shadow_scores.scalar_type() == scores.scalar_type());
+    CHECK(shadow_scores.sizes() == expected.sizes());
+    CHECK(shadow_scores.scalar_type() == at::kFloat);
+    if (!shadow.differentiable()) continue;
     torch::autograd::backward({shadow_scores.sum()});
     CHECK(shapes.grad().sizes() == pixels.sizes());
   }

@@ -11,16 +11,6 @@ static_assert(reno::Reward<ImageReward>);
 
 namespace {
 
-ImageReward open_from(const std::filesystem::path& folder, const reno::Context& context) {
-  ImageReward::Options options;
-  options.weights = folder;
-  return ImageReward(options, context);
-}
-
-ImageReward tiny(const reno::Context& context) {
-  return open_from(RENO_TEST_DATA "/goldens/a/rewards/imagereward", context);
-}
-
 /// One prompt for all images, or one each.
 reno::Prompts spread(const reno::Prompts& prompts, std::int64_t count) {
   return prompts.size() == 1 ? reno::Prompts(static_cast<std::size_t>(count), prompts.front()) : prompts;
@@ -31,7 +21,7 @@ reno::Prompts spread(const reno::Prompts& prompts, std::int64_t count) {
 TEST_CASE("imagereward agrees with the image-reward package: losses and gradients") {
   for (const auto& golden : goldens("rewards/imagereward")) {
     const LoggedContext context;
-    auto reward = open_from(golden.folder, context);
+    auto reward = open_from<ImageReward>(golden.folder, context);
     CHECK(context.logged().empty());
     const auto mean = [](ImageReward& model, const at::Tensor& pixels, const reno::Prompts& prompts) {
       return model.score(pixels, model.encode(spread(prompts, pixels.size(0)))).mean();
@@ -43,7 +33,7 @@ TEST_CASE("imagereward agrees with the image-reward package: losses and gradient
 TEST_CASE("imagereward: ids, masks and features") {
   for (const auto& golden : goldens("rewards/imagereward")) {
     const LoggedContext context;
-    const auto reward = open_from(golden.folder, context);
+    const auto reward = open_from<ImageReward>(golden.folder, context);
     const auto tokenizer =
         reno::WordPieceTokenizer::from_file(golden.folder / "vocab.txt", {"[DEC]", "[ENC]"});
     for (const auto& golden_case : golden.json["cases"]) {
@@ -70,12 +60,6 @@ TEST_CASE("imagereward: ids, masks and features") {
   }
 }
 
-TEST_CASE("imagereward: images of a batch are independent") { check_batch(tiny); }
-
-TEST_CASE("imagereward: the gradient agrees with finite differences") { check_gradient(tiny); }
-
-TEST_CASE("imagereward keeps dtypes and devices") { check_dtypes_and_devices(tiny, 0.2); }
-
 TEST_CASE("imagereward asks for what the published checkpoint has") {
   check_manifest("reward.imagereward",
                  [](const reno::Weights& w, const reno::Config& config) {
@@ -93,7 +77,7 @@ TEST_CASE("imagereward warns of a prompt that is too long") {
   const LoggedContext context;
   std::string prompt = "cat";
   for (int i = 1; i < 40; ++i) prompt += " cat";
-  tiny(context).encode({prompt});
+  open_from<ImageReward>(repository_golden("imagereward"), context).encode({prompt});
   CHECK(context.logged() ==
         "warning: imagereward: the model reads 33 tokens; the last 7 of this prompt are cut "
         "off: " +
@@ -102,7 +86,7 @@ TEST_CASE("imagereward warns of a prompt that is too long") {
 
 TEST_CASE("imagereward with the shapes world's weights prefers true captions") {
   if (const auto folder = shapes_weights("imagereward"); !folder.empty())
-    check_prefers_true_captions(open_from(folder, LoggedContext()));
+    check_prefers_true_captions(open_from<ImageReward>(folder, LoggedContext()));
 }
 
 TEST_CASE("imagereward registers with its published constants") {

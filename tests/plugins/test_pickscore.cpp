@@ -7,23 +7,11 @@ using namespace reno::test;
 
 static_assert(reno::Reward<PickScore>);
 
-namespace {
-PickScore tiny(const reno::Context& context) {
-  return open_from<PickScore>(repository_golden("pickscore"), context);
-}
-}  // namespace
-
 TEST_CASE("pickscore agrees with transformers: ids, losses and gradients") {
   check_against_transformers<PickScore>("pickscore");
 }
 
 TEST_CASE("pickscore reads pytorch_model.bin as well") { check_pickled_weights<PickScore>("pickscore"); }
-
-TEST_CASE("pickscore: images of a batch are independent") { check_batch(tiny); }
-
-TEST_CASE("pickscore: the gradient agrees with finite differences") { check_gradient(tiny); }
-
-TEST_CASE("pickscore keeps dtypes and devices") { check_dtypes_and_devices(tiny, 2.0); }
 
 TEST_CASE("pickscore asks for what the published checkpoint has") { check_published_shapes("pickscore"); }
 

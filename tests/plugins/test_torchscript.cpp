@@ -66,18 +66,22 @@ TEST_CASE("torchscript: scores and gradients are those of PyTorch") {
 
 TEST_CASE("torchscript: images of a batch are independent") {
   const auto name = GENERATE(as<std::string>(), "pixels", "ids", "encoded");
-  check_batch([&](const reno::Context& context) { return TorchScriptReward(options_for(name), context); });
+  TorchScriptReward reward(options_for(name), LoggedContext(at::kDouble));
+  check_batch(reward, test_pixels(3, reward.preprocess()), {"a red dog", "", "an astronaut on a horse"});
 }
 
 TEST_CASE("torchscript: the gradient agrees with finite differences") {
   const auto name = GENERATE(as<std::string>(), "pixels", "ids", "encoded", "traced");
-  check_gradient([&](const reno::Context& context) { return TorchScriptReward(options_for(name), context); });
+  TorchScriptReward reward(options_for(name), LoggedContext(at::kDouble));
+  check_gradient(reward, test_pixels(2, reward.preprocess()), {"a red dog", "a green cat"});
 }
 
 TEST_CASE("torchscript keeps dtypes and devices") {
   const auto name = GENERATE(as<std::string>(), "pixels", "ids", "encoded", "traced");
-  check_dtypes_and_devices(
-      [&](const reno::Context& context) { return TorchScriptReward(options_for(name), context); }, 0.02);
+  const auto make = [&](const reno::Context& context) {
+    return reno::AnyReward(std::make_unique<TorchScriptReward>(options_for(name), context));
+  };
+  check_dtypes_and_devices(make, test_pixels(2, {.size = 20}), {"a red dog", "a green cat in a hat"}, 0.02);
 }
 
 TEST_CASE("torchscript: a module may stay in a dtype of its own") {
