@@ -132,7 +132,7 @@ struct ClipNetwork {
         patch_head(parameters / "heads" / "patch", vision_width, patch_answers),
         picture_head(parameters / "heads" / "picture", vision_width, picture_answers) {}
 
-  /// Gives the vision tower its structure; `images` (N, 3, 64, 64) in [0, 1] are examples.
+  /// Gives both towers their structure; `images` (N, 3, 64, 64) in [0, 1] are examples.
   void structure(const at::Tensor& images) const {
     const c10::NoGradGuard no_grad;
     const auto& vision = model.vision_model;
@@ -146,6 +146,7 @@ struct ClipNetwork {
     positions.narrow(0, 1, patches).narrow(1, 0, content).sub_(mean.unsqueeze(0).mm(basis));
     model.logit_scale.fill_(3.5);
     for (std::size_t layer = 0; layer < 3; ++layer) look_at_neighbours(layer);
+    spread_words();
   }
 
   SeenPictures see(const at::Tensor& images) const {
@@ -166,6 +167,24 @@ struct ClipNetwork {
   static at::Tensor pixels(const at::Tensor& images) { return preprocess(images, {.size = image_size}); }
 
  private:
+  /// Words and their places begin far apart. When they begin near each other, the text stays a bag of words:
+  /// "left of" and "right of" then mean the same, for only their order with the things tells them apart.
+  void spread_words() const {
+    const auto spread = [](const at::Tensor& values, double deviation) {
+      values.mul_(deviation / values.std().item<double>());
+    };
+    const auto& text = model.text_model;
+    spread(text.token_embedding.weight, .5);
+    spread(text.position_embedding.weight, .2);
+    for (const auto& layer : text.layers) {
+      for (const auto* reading :
+           {&layer.self_attn.q_proj, &layer.self_attn.k_proj, &layer.self_attn.v_proj, &layer.mlp.fc1})
+        spread(reading->weight, std::pow(text_width, -.5));
+      spread(layer.self_attn.out_proj.weight, .5 * std::pow(text_width, -.5));
+      spread(layer.mlp.fc2.weight, .5 * std::pow(text_mlp, -.5));
+    }
+  }
+
   /// Each head asks for the position of one of the eight neighbours; in the third layer, twice as far.
   void look_at_neighbours(std::size_t layer) const {
     const auto& attention = model.vision_model.layers[layer].self_attn;
