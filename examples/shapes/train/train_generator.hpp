@@ -25,9 +25,9 @@ namespace reno::shapes {
 /// Steps and batch size of each stage.
 struct GeneratorPlan {
   std::uint64_t seed = 0;
-  int text_steps = 150, text_batch = 128;
-  int coarse_steps = 3000, coarse_batch = 32;  ///< the first quarter with prompts of two coloured objects
-  int full_steps = 2000, full_batch = 16;
+  int text_steps = 300, text_batch = 128;
+  int coarse_steps = 6000, coarse_batch = 32;  ///< the first quarter with prompts of two coloured objects
+  int full_steps = 4000, full_batch = 16;
 
   /// The same with other numbers of steps, at least one each.
   GeneratorPlan scaled(double factor) const {
