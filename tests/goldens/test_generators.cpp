@@ -37,8 +37,6 @@ const std::map<std::string, std::map<std::string, std::string>> tiny_models = {
     {"flux-schnell", {{"weights", "model"}}},
 };
 
-const Registry& registry() { return plugin_registry(); }
-
 /// Folders with goldens of generators and rewards: preset a's in this repository is cut down.
 std::vector<fs::path> presets() {
   std::vector<fs::path> found;
@@ -74,7 +72,7 @@ std::string reward_sections(const fs::path& rewards) {
 }
 
 Experiment parse(const std::string& text) {
-  return parse_experiment("[run]\ndevice = \"cpu\"\n" + text, "generators.toml", registry());
+  return parse_experiment("[run]\ndevice = \"cpu\"\n" + text, "generators.toml", plugin_registry());
 }
 
 AnyGenerator load(const std::string& name, const fs::path& folder, const std::string& dtype = "float64",
@@ -82,14 +80,14 @@ AnyGenerator load(const std::string& name, const fs::path& folder, const std::st
   const auto experiment =
       parse("dtype = \"" + dtype + "\"\nmemory = \"" + memory + "\"\n" + generator_section(name, folder) +
             "[[reward]]\nplugin = \"clip-score\"\n");  // which is not loaded
-  return create_component(registry().generators, name, experiment.generator.options,
+  return create_component(plugin_registry().generators, name, experiment.generator.options,
                           quiet_context(experiment));
 }
 
 /// Calls `check(name, folder)` for every registered generator and preset.
 template <class Check>
 void for_each_generator(const Check& check) {
-  for (const auto& [name, entry] : registry().generators) {
+  for (const auto& [name, entry] : plugin_registry().generators) {
     INFO(name);
     REQUIRE(tiny_models.contains(name));
     for (const auto& preset : presets()) {
@@ -365,8 +363,8 @@ TEST_CASE("generators: at their published sizes, with all rewards, each memory m
       all.push_back(fmt::format("run.memory={}", memory));
       all.push_back("run.dtype=bfloat16");
       const auto experiment =
-          read_experiment(fs::path(RENO_SOURCE_DIR) / "configs" / (name + ".toml"), registry(), all);
-      of[memory] = rehearse(experiment, registry(), quiet_context(experiment));
+          read_experiment(fs::path(RENO_SOURCE_DIR) / "configs" / (name + ".toml"), plugin_registry(), all);
+      of[memory] = rehearse(experiment, plugin_registry(), quiet_context(experiment));
       std::printf("  %-12s bfloat16, memory %-8s: %6.2f GiB at the peak, %6.2f GiB of weights stay\n",
                   name.c_str(), memory, gibibytes(of[memory].peak), gibibytes(of[memory].weights));
     }
@@ -429,7 +427,7 @@ TEST_CASE("generators: in lean mode, nothing is computed with weights that are a
     Context context = quiet_context(experiment);
     context.device = at::kMeta;
     const AbsentWeights absent;
-    const Objective objective = load_objective(experiment, registry(), context);
+    const Objective objective = load_objective(experiment, plugin_registry(), context);
     auto shape = objective.generator().noise_shape();
     shape.insert(shape.begin(), 2);
     const auto noise = at::empty(shape, at::TensorOptions(at::kMeta).dtype(at::kFloat));
@@ -449,9 +447,9 @@ TEST_CASE("generators: in lean mode, nothing is computed with weights that are a
 }
 
 TEST_CASE("generators: the experiments in configs/ have the published settings", "[goldens]") {
-  for (const auto& [name, entry] : registry().generators) {
+  for (const auto& [name, entry] : plugin_registry().generators) {
     const auto experiment =
-        read_experiment(fs::path(RENO_SOURCE_DIR) / "configs" / (name + ".toml"), registry());
+        read_experiment(fs::path(RENO_SOURCE_DIR) / "configs" / (name + ".toml"), plugin_registry());
     INFO(name);
     CHECK(experiment.generator.plugin == name);
     CHECK(experiment.run.iterations == 50);
@@ -476,8 +474,8 @@ TEST_CASE("generators: the loss of all five rewards falls", "[goldens]") {
     const auto experiment =
         parse("iterations = 8\n" + generator_section(name, folder) + reward_sections(rewards));
     const Context context = quiet_context(experiment);
-    const Objective objective = load_objective(experiment, registry(), context);
-    AnyOptimizer optimizer = make_optimizer(experiment, registry(), context);
+    const Objective objective = load_objective(experiment, plugin_registry(), context);
+    AnyOptimizer optimizer = make_optimizer(experiment, plugin_registry(), context);
     at::Tensor noise = noise_of(objective.generator(), 1).to(at::kFloat);
     std::vector<double> totals;
     LoopOptions loop;

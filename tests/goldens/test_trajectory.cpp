@@ -16,8 +16,6 @@ using namespace reno;
 using namespace reno::test;
 namespace fs = std::filesystem;
 
-const Registry& registry() { return plugin_registry(); }
-
 /// What the loop went through, per iteration.
 struct Trajectory {
   std::vector<at::Tensor> noise;
@@ -55,15 +53,15 @@ Experiment make_experiment(const Golden& golden, const nlohmann::json& run, cons
     text += fmt::format("grad_clip = {:.6f}\n", run["clip"].get<double>());
   if (run.contains("reg"))
     text += fmt::format("[regularization]\nweight = {:.6f}\n", run["reg"].get<double>());
-  return parse_experiment(text, "trajectory.toml", registry());
+  return parse_experiment(text, "trajectory.toml", plugin_registry());
 }
 
 Trajectory follow(const Golden& golden, const nlohmann::json& run, const std::string& dtype,
                   std::size_t iterations = 8) {
   const Experiment experiment = make_experiment(golden, run, dtype);
   const Context context = quiet_context(experiment);
-  const Objective objective = load_objective(experiment, registry(), context);
-  AnyOptimizer optimizer = make_optimizer(experiment, registry(), context);
+  const Objective objective = load_objective(experiment, plugin_registry(), context);
+  AnyOptimizer optimizer = make_optimizer(experiment, plugin_registry(), context);
 
   NoiseSource source(context.seed, 0, objective.generator().noise_shape());
   at::Tensor noise = source.draw();
@@ -92,7 +90,7 @@ Trajectory follow(const Golden& golden, const nlohmann::json& run, const std::st
 /// Whether all rewards that the stored run used are there.
 bool can_run(const nlohmann::json& run) {
   for (const std::string reward : run["rewards"]) {
-    if (registry().rewards.find(reward == "clip" ? "clip-score" : reward) == nullptr) return false;
+    if (plugin_registry().rewards.find(reward == "clip" ? "clip-score" : reward) == nullptr) return false;
   }
   return true;
 }
@@ -128,7 +126,7 @@ std::size_t iterations_before_an_edge(const Golden& golden, const nlohmann::json
                                       const Trajectory& ours) {
   const at::NoGradGuard no_grad;
   const Experiment experiment = make_experiment(golden, run, "float32");
-  const Objective objective = load_objective(experiment, registry(), quiet_context(experiment));
+  const Objective objective = load_objective(experiment, plugin_registry(), quiet_context(experiment));
   const auto encoded = objective.encode({experiment.run.prompt});
   const at::Tensor latents = golden[run["name"].get<std::string>() + ".latents"];
   const auto clamped = [](const at::Tensor& image) { return image.eq(0).logical_or(image.eq(1)); };

@@ -17,7 +17,7 @@ AutoencoderKLDecoder load(const std::filesystem::path& folder) {
   return {Weights(open_checkpoint(folder, "diffusion_pytorch_model"), at::kCPU, at::kFloat), config};
 }
 
-AutoencoderKLConfig parse(const std::string& changes) {
+AutoencoderKLConfig vae_config(const std::string& changes) {
   auto json = nlohmann::json::parse(R"({"block_out_channels": [8, 16], "norm_num_groups": 4,
                                         "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D"]})");
   json.update(nlohmann::json::parse(changes));
@@ -25,7 +25,7 @@ AutoencoderKLConfig parse(const std::string& changes) {
 }
 
 AutoencoderKLDecoder random_decoder(const std::string& changes, at::ScalarType dtype = at::kFloat) {
-  return {Weights::random(1, at::kCPU, dtype), parse(changes)};
+  return {Weights::random(1, at::kCPU, dtype), vae_config(changes)};
 }
 
 }  // namespace
@@ -66,7 +66,7 @@ TEST_CASE("Checkpoints with the old names of the attention load", "[nn]") {
   TensorShapes shapes;
   {
     const auto recorder = std::make_shared<ShapeRecorder>();
-    const AutoencoderKLDecoder recorded(Weights(recorder, at::kMeta, at::kFloat), parse("{}"));
+    const AutoencoderKLDecoder recorded(Weights(recorder, at::kMeta, at::kFloat), vae_config("{}"));
     shapes = recorder->recorded();
   }
   const std::string scope = "decoder.mid_block.attentions.0.";
@@ -80,7 +80,7 @@ TEST_CASE("Checkpoints with the old names of the attention load", "[nn]") {
   }
   REQUIRE(then.contains(scope + "proj_attn.weight"));
   const Weights old(std::make_shared<const RandomSource>(1, 1.0, then), at::kCPU, at::kFloat);
-  const AutoencoderKLDecoder decode(old, parse("{}"));
+  const AutoencoderKLDecoder decode(old, vae_config("{}"));
   CHECK(old.unused().empty());
   CHECK(decode(at::randn({1, 4, 4, 4})).isfinite().all().item<bool>());
 }
@@ -114,12 +114,12 @@ TEST_CASE("to_image passes the gradient inside the bounds and on them", "[nn]") 
 
 TEST_CASE("A decoder configuration that is not implemented is refused", "[nn]") {
   using Catch::Contains;
-  CHECK_THROWS_WITH(parse(R"({"act_fn": "gelu"})"),
+  CHECK_THROWS_WITH(vae_config(R"({"act_fn": "gelu"})"),
                     Contains("vae/config.json: act_fn = \"gelu\" is not supported"));
-  CHECK_THROWS_WITH(parse(R"({"up_block_types": ["UpDecoderBlock2D"]})"),
+  CHECK_THROWS_WITH(vae_config(R"({"up_block_types": ["UpDecoderBlock2D"]})"),
                     Contains("as many as in up_block_types (1)"));
-  CHECK_THROWS_WITH(parse(R"({"up_block_types": ["UpDecoderBlock2D", "AttnUpDecoderBlock2D"]})"),
+  CHECK_THROWS_WITH(vae_config(R"({"up_block_types": ["UpDecoderBlock2D", "AttnUpDecoderBlock2D"]})"),
                     Contains("AttnUpDecoderBlock2D"));
-  CHECK_THROWS_WITH(parse(R"({"norm_num_groups": 5})"), Contains("norm_num_groups = 5"));
-  CHECK_THROWS_WITH(parse(R"({"scaling_factor": 0})"), Contains("scaling_factor"));
+  CHECK_THROWS_WITH(vae_config(R"({"norm_num_groups": 5})"), Contains("norm_num_groups = 5"));
+  CHECK_THROWS_WITH(vae_config(R"({"scaling_factor": 0})"), Contains("scaling_factor"));
 }

@@ -18,13 +18,13 @@ const std::filesystem::path& folder() {
   return path;
 }
 
-AutoencoderTinyConfig parse(const std::string& text) {
+AutoencoderTinyConfig tiny_vae_config(const std::string& text) {
   return AutoencoderTinyConfig(Config::parse(text, "preview/config.json"));
 }
 
 AutoencoderTinyDecoder random_decoder(at::ScalarType dtype) {
   return {Weights::random(1, at::kCPU, dtype),
-          parse(R"({"decoder_block_out_channels": [6, 6], "num_decoder_blocks": [1, 1]})")};
+          tiny_vae_config(R"({"decoder_block_out_channels": [6, 6], "num_decoder_blocks": [1, 1]})")};
 }
 
 }  // namespace
@@ -51,7 +51,7 @@ TEST_CASE("The small decoder and its gradient agree with diffusers", "[nn][golde
 
 TEST_CASE("The small decoder asks for the tensors of the published ones", "[nn]") {
   const auto recorder = std::make_shared<ShapeRecorder>();
-  const AutoencoderTinyConfig config = parse("{}");
+  const AutoencoderTinyConfig config = tiny_vae_config("{}");
   const AutoencoderTinyDecoder decoder(Weights(recorder, at::kMeta, at::kFloat), config);
   const auto shapes = recorder->recorded();
   using Shape = std::vector<std::int64_t>;
@@ -83,9 +83,11 @@ TEST_CASE("The small decoder's gradient agrees with finite differences", "[nn]")
 
 TEST_CASE("A small decoder whose configuration is not implemented is refused", "[nn]") {
   using Catch::Contains;
-  CHECK_THROWS_WITH(parse(R"({"upsample_fn": "bilinear"})"),
+  CHECK_THROWS_WITH(tiny_vae_config(R"({"upsample_fn": "bilinear"})"),
                     Contains("preview/config.json: upsample_fn = \"bilinear\" is not supported"));
-  CHECK_THROWS_WITH(parse(R"({"decoder_block_out_channels": [64, 64, 64, 32]})"), Contains("64 and 32"));
-  CHECK_THROWS_WITH(parse(R"({"decoder_block_out_channels": [64, 64]})"), Contains("one for each of 4"));
-  CHECK_THROWS_WITH(parse(R"({"num_decoder_blocks": []})"), Contains("expected 1 to 16"));
+  CHECK_THROWS_WITH(tiny_vae_config(R"({"decoder_block_out_channels": [64, 64, 64, 32]})"),
+                    Contains("64 and 32"));
+  CHECK_THROWS_WITH(tiny_vae_config(R"({"decoder_block_out_channels": [64, 64]})"),
+                    Contains("one for each of 4"));
+  CHECK_THROWS_WITH(tiny_vae_config(R"({"num_decoder_blocks": []})"), Contains("expected 1 to 16"));
 }

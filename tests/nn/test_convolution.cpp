@@ -8,18 +8,18 @@ using namespace reno;
 
 namespace {
 
-at::Tensor input_gradient(at::Tensor (*convolve)(const at::Tensor&, const at::Tensor&, const at::Tensor&,
-                                                 std::int64_t, std::int64_t),
-                          const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
-                          std::int64_t stride, std::int64_t padding) {
+at::Tensor conv_gradient(at::Tensor (*convolve)(const at::Tensor&, const at::Tensor&, const at::Tensor&,
+                                                std::int64_t, std::int64_t),
+                         const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                         std::int64_t stride, std::int64_t padding) {
   const auto leaf = x.detach().requires_grad_(true);
   const auto y = convolve(leaf, weight, bias, stride, padding);
   y.backward(at::arange(y.numel(), y.options()).view(y.sizes()).sin());
   return leaf.grad();
 }
 
-at::Tensor reference(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
-                     std::int64_t stride, std::int64_t padding) {
+at::Tensor unfused_conv2d(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                          std::int64_t stride, std::int64_t padding) {
   return at::conv2d(x, weight, bias, stride, padding);
 }
 
@@ -38,8 +38,8 @@ TEST_CASE("A frozen convolution has the gradient of autograd's own", "[nn]") {
             const auto bias = with_bias ? at::randn({5}, options) : at::Tensor();
             CHECK(at::equal(nn::conv2d(x, weight, bias, stride, kernel / 2),
                             at::conv2d(x, weight, bias, stride, kernel / 2)));
-            const auto got = input_gradient(nn::conv2d, x, weight, bias, stride, kernel / 2);
-            const auto expected = input_gradient(reference, x, weight, bias, stride, kernel / 2);
+            const auto got = conv_gradient(nn::conv2d, x, weight, bias, stride, kernel / 2);
+            const auto expected = conv_gradient(unfused_conv2d, x, weight, bias, stride, kernel / 2);
             CHECK(at::allclose(got, expected, 1e-5, 1e-6));
             CHECK(got.suggest_memory_format() == expected.suggest_memory_format());
           }

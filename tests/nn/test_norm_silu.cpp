@@ -15,10 +15,10 @@ nn::GroupNorm make_norm(std::int64_t channels, std::int64_t groups, at::ScalarTy
   return norm;
 }
 
-at::Tensor reference(const nn::GroupNorm& norm, const at::Tensor& x) { return at::silu(norm(x)); }
+at::Tensor unfused_norm_silu(const nn::GroupNorm& norm, const at::Tensor& x) { return at::silu(norm(x)); }
 
-at::Tensor input_gradient(at::Tensor (*apply)(const nn::GroupNorm&, const at::Tensor&),
-                          const nn::GroupNorm& norm, const at::Tensor& x) {
+at::Tensor norm_silu_gradient(at::Tensor (*apply)(const nn::GroupNorm&, const at::Tensor&),
+                              const nn::GroupNorm& norm, const at::Tensor& x) {
   const auto leaf = x.detach().requires_grad_(true);
   const auto y = apply(norm, leaf);
   y.backward(at::arange(y.numel(), y.options()).view(y.sizes()).sin());
@@ -40,9 +40,10 @@ TEST_CASE("A frozen norm with SiLU has the value and gradient of autograd's own"
         INFO(dtype << " groups " << groups << " format " << format);
         const auto norm = make_norm(12, groups, dtype);
         const auto x = (at::randn({2, 12, 5, 7}) * 3 + 1).to(dtype).contiguous(format);
-        CHECK(at::equal(nn::norm_silu(norm, x.detach().requires_grad_()).detach(), reference(norm, x)));
-        const auto got = input_gradient(nn::norm_silu, norm, x);
-        const auto expected = input_gradient(reference, norm, x);
+        CHECK(
+            at::equal(nn::norm_silu(norm, x.detach().requires_grad_()).detach(), unfused_norm_silu(norm, x)));
+        const auto got = norm_silu_gradient(nn::norm_silu, norm, x);
+        const auto expected = norm_silu_gradient(unfused_norm_silu, norm, x);
         CHECK(relative(got, expected) <= tolerance);
         CHECK(got.suggest_memory_format() == expected.suggest_memory_format());
       }

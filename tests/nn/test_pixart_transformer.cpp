@@ -15,19 +15,19 @@ using namespace reno::test;
 
 namespace {
 
-nlohmann::json tiny() {
+nlohmann::json tiny_pixart() {
   return nlohmann::json::parse(
       R"({"_class_name": "PixArtTransformer2DModel", "sample_size": 8, "num_layers": 2,
                                    "num_attention_heads": 2, "attention_head_dim": 12, "cross_attention_dim": 24,
                                    "caption_channels": 10})");
 }
 
-PixArtTransformerConfig parse(const nlohmann::json& json) {
+PixArtTransformerConfig pixart_config(const nlohmann::json& json) {
   return PixArtTransformerConfig(Config::parse(json.dump(), "transformer/config.json"));
 }
 
 PixArtTransformer random_transformer(const nlohmann::json& json, at::ScalarType dtype = at::kFloat) {
-  return {Weights::random(1, at::kCPU, dtype), parse(json)};
+  return {Weights::random(1, at::kCPU, dtype), pixart_config(json)};
 }
 
 }  // namespace
@@ -75,7 +75,7 @@ TEST_CASE("PixArt's transformer asks for exactly the published tensors", "[nn]")
 }
 
 TEST_CASE("PixArt's 1024-pixel models are told the image's size", "[nn]") {
-  auto json = tiny();
+  auto json = tiny_pixart();
   json["use_additional_conditions"] = true;
   const auto model = random_transformer(json, at::kDouble);
   const auto time = model.adaln_single(400, 1024, 512);
@@ -85,20 +85,20 @@ TEST_CASE("PixArt's 1024-pixel models are told the image's size", "[nn]") {
     return (*perceptron)(sinusoids.to(at::kDouble));
   };
   const auto& parts = model.adaln_single;
-  const auto plain = random_transformer(tiny(), at::kDouble).adaln_single(400, 0, 0).embedding[0];
+  const auto plain = random_transformer(tiny_pixart(), at::kDouble).adaln_single(400, 0, 0).embedding[0];
   const auto size = at::cat({embed(parts.resolution_embedder, 1024), embed(parts.resolution_embedder, 512),
                              embed(parts.aspect_ratio_embedder, 2)},
                             1);
   check_absolute("pixart size conditions", time.embedding[0], plain + size, 1e-12);
   json["use_additional_conditions"] = nullptr;
-  CHECK_FALSE(parse(json).use_additional_conditions);
+  CHECK_FALSE(pixart_config(json).use_additional_conditions);
   json["sample_size"] = 128;
-  CHECK(parse(json).use_additional_conditions);
-  CHECK(parse(json).interpolation_scale == 2);
+  CHECK(pixart_config(json).use_additional_conditions);
+  CHECK(pixart_config(json).interpolation_scale == 2);
 }
 
 TEST_CASE("PixArt's transformer: what is hidden of a prompt changes nothing", "[nn]") {
-  const auto model = random_transformer(tiny(), at::kDouble);
+  const auto model = random_transformer(tiny_pixart(), at::kDouble);
   const auto latents = at::randn({1, 4, 8, 8}, at::kDouble);
   auto states = at::randn({1, 3, 10}, at::kDouble);
   const auto positions = model.embed_positions(8, 8);
@@ -112,7 +112,7 @@ TEST_CASE("PixArt's transformer: what is hidden of a prompt changes nothing", "[
 }
 
 TEST_CASE("PixArt's transformer: the gradient agrees with finite differences, recomputed or not", "[nn]") {
-  auto model = random_transformer(tiny(), at::kDouble);
+  auto model = random_transformer(tiny_pixart(), at::kDouble);
   const auto prompt = model.embed_prompt(at::randn({1, 5, 10}, at::kDouble), {{1, 1, 1, 0, 0}});
   const auto positions = model.embed_positions(8, 8);
   const auto time = model.adaln_single(400, 64, 64);
@@ -135,7 +135,7 @@ TEST_CASE("PixArt's transformer: the gradient agrees with finite differences, re
 TEST_CASE("PixArt's transformer runs forwards and backwards on the meta device", "[nn]") {
   register_meta_kernels();
   const PixArtTransformer model(Weights(std::make_shared<ShapeRecorder>(), at::kMeta, at::kHalf),
-                                parse(tiny()));
+                                pixart_config(tiny_pixart()));
   const auto options = at::TensorOptions(at::kHalf).device(at::kMeta);
   const auto x = at::empty({2, 4, 8, 12}, options).requires_grad_(true);
   const auto prompt = model.embed_prompt(at::empty({2, 3, 10}, options), {{1, 1, 0}, {1, 1, 1}});
@@ -146,18 +146,18 @@ TEST_CASE("PixArt's transformer runs forwards and backwards on the meta device",
 TEST_CASE("A PixArt configuration that is not implemented is refused, naming file and key", "[nn]") {
   using Catch::Contains;
   const auto with = [](const std::string& key, const nlohmann::json& value) {
-    auto json = tiny();
+    auto json = tiny_pixart();
     json[key] = value;
     return json;
   };
   CHECK_THROWS_WITH(
-      parse(with("_class_name", "UNet2DConditionModel")),
+      pixart_config(with("_class_name", "UNet2DConditionModel")),
       Contains("transformer/config.json: _class_name = 'UNet2DConditionModel' is not supported"));
-  CHECK_THROWS_WITH(parse(with("norm_type", "layer_norm")), Contains("norm_type"));
-  CHECK_THROWS_WITH(parse(with("cross_attention_dim", 25)),
+  CHECK_THROWS_WITH(pixart_config(with("norm_type", "layer_norm")), Contains("norm_type"));
+  CHECK_THROWS_WITH(pixart_config(with("cross_attention_dim", 25)),
                     Contains("cross_attention_dim = 25, expected 24, the width of the transformer"));
-  CHECK_THROWS_WITH(parse(with("sample_size", 9)), Contains("9 cannot be divided by patch_size = 2"));
-  auto json = tiny();
+  CHECK_THROWS_WITH(pixart_config(with("sample_size", 9)), Contains("9 cannot be divided by patch_size = 2"));
+  auto json = tiny_pixart();
   json.erase("caption_channels");
-  CHECK_THROWS_WITH(parse(json), Contains("caption_channels: is missing"));
+  CHECK_THROWS_WITH(pixart_config(json), Contains("caption_channels: is missing"));
 }
