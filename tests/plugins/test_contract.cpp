@@ -50,8 +50,8 @@ AnyReward make_reward(const std::string& name, const Context& context) {
 const Prompts prompts = {"a photo of a red circle", "a photo of a red circle", "a red square left of a cross",
                          "two blue squares"};
 
-at::Tensor pixels_for(const AnyReward& reward, at::ScalarType dtype = at::kDouble) {
-  return preprocess(shapes_pictures().to(dtype), reward.preprocess());
+at::Tensor pixels_for(const AnyReward& reward) {
+  return preprocess(shapes_pictures().to(at::kDouble), reward.preprocess());
 }
 
 /// Runs `check` for every registered reward, each under its name.

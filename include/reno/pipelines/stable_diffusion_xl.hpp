@@ -180,7 +180,7 @@ struct StableDiffusionXL {
 
   /// Images (N, 3, H, W) in [0, 1], in the decoder's dtype, from unit noise (N, noise_shape); differentiable
   /// in the noise. `steps` as any scheduler's set_timesteps returns them; `fresh` is what stochastic ones
-  /// add.
+  /// add: for a gradient in the memory mode `lean`, where the stage runs twice, it must give the same again.
   template <class Steps>
   at::Tensor generate(const Steps& steps, const Conditions& conditions, const at::Tensor& noise,
                       const schedulers::FreshNoise& fresh = {}, Decoder decoder = Decoder::own) const {
