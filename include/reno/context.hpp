@@ -14,9 +14,10 @@
 
 namespace reno {
 
-/// Trades memory for speed. `fast` keeps everything on the device and every activation; `balanced` recomputes
-/// activations where that saves much; `lean` also keeps components on the host but while they work, and a
-/// generator's stages forget all that is between their way forwards and the way back.
+/// Trades memory for speed. `fast` keeps everything on the device and every activation; `balanced` releases
+/// the prompt's encoders once it is encoded, and recomputes activations where that saves much; `lean` keeps
+/// all components on the host but while they work, and a generator's stages forget all that is between their
+/// way forwards and the way back.
 enum class MemoryMode { fast, balanced, lean };
 
 struct Context {

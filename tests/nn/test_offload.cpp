@@ -25,8 +25,8 @@ struct Network {
   nn::Linear layer;
   mutable int runs = 0;
 
-  explicit Network(MemoryMode memory, at::Device device = at::kCPU)
-      : home(std::make_shared<const RandomSource>(1, 1.0), context(memory, device), Visits::every_iteration),
+  explicit Network(MemoryMode memory, at::Device device = at::kCPU, Visits visits = Visits::every_iteration)
+      : home(std::make_shared<const RandomSource>(1, 1.0), context(memory, device), visits),
         layer(home.weights(), size, size) {}
 
   static Context context(MemoryMode memory, at::Device device) {
@@ -77,7 +77,7 @@ TEST_CASE("Offloaded weights give the same numbers in every memory mode", "[nn]"
   }
 }
 
-TEST_CASE("In the modes that are not lean weights stay", "[nn]") {
+TEST_CASE("In the modes that are not lean the weights of every iteration stay", "[nn]") {
   for (const auto memory : {MemoryMode::fast, MemoryMode::balanced}) {
     const Network network(memory, at::kMeta);
     CHECK(network.present());
@@ -86,6 +86,14 @@ TEST_CASE("In the modes that are not lean weights stay", "[nn]") {
     go_back(network.home.keeping_graph(meta_input(), network.run()));
     CHECK(network.present());
     CHECK(network.runs == 2);
+  }
+}
+
+TEST_CASE("Only in the mode fast the weights of a prompt's encoder stay when it is encoded", "[nn]") {
+  for (const auto memory : {MemoryMode::fast, MemoryMode::balanced, MemoryMode::lean}) {
+    const Network network(memory, at::kMeta, Visits::once_per_prompt);
+    CHECK(network.home.during([&] { return network.present(); }));
+    CHECK(network.present() == (memory == MemoryMode::fast));
   }
 }
 

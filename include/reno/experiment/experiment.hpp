@@ -83,12 +83,12 @@ struct RunOptions {
                                      {"float16", c10::kHalf},
                                      {"bfloat16", c10::kBFloat16},
                                      {"float64", c10::kDouble}}});
-    field(
-        "memory", memory,
-        "fast: keep all activations; balanced: recompute where that saves much; lean: keep each model on the "
-        "host but while it works, and no activations between its way forwards and back; slower",
-        spelling<MemoryMode>{
-            {{"fast", MemoryMode::fast}, {"balanced", MemoryMode::balanced}, {"lean", MemoryMode::lean}}});
+    field("memory", memory,
+          "fast: keep all weights and activations on the device; balanced: release the encoders of prompts "
+          "after their work, and recompute activations where that saves much; lean: keep each model on the "
+          "host but while it works, and no activations between its way forwards and back; slower",
+          spelling<MemoryMode>{
+              {{"fast", MemoryMode::fast}, {"balanced", MemoryMode::balanced}, {"lean", MemoryMode::lean}}});
     field("output", output,
           "directory of the results; empty: outputs/ and the prompt (task single) or the experiment file's "
           "name");

@@ -1,6 +1,6 @@
-// Weights that are not always needed: in the memory mode `lean` they wait on the host and visit the device
-// while they work, forwards and backwards. A text encoder comes once per prompt, a denoiser twice in an
-// iteration, a reward once.
+// Weights that are not always needed wait on the host and visit the device while they work, forwards and
+// backwards: a text encoder once per prompt, and in the memory mode `lean` also a denoiser twice in an
+// iteration and a reward once.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -18,18 +18,23 @@
 
 namespace reno::nn {
 
-/// How often weights come to the device. For those that come in every iteration the host keeps a copy in
-/// page-locked memory, from which a GPU fetches them several times as fast.
+/// How often weights are used. Those of every iteration wait on the host in the mode `lean` only, and there
+/// in page-locked memory, from which a GPU fetches them several times as fast; the others in `balanced` too.
 enum class Visits { once_per_prompt, every_iteration };
 
-/// A unit of weights that lives on the run's device, or in the mode `lean` on the host while it is not in
-/// use. A cheap value: copies are the same unit. On the CPU, where host and device are one, nothing moves.
+/// True where weights stay on the device between their uses.
+inline bool stay_on_device(MemoryMode memory, Visits visits) {
+  return memory == MemoryMode::fast || (memory == MemoryMode::balanced && visits == Visits::every_iteration);
+}
+
+/// A unit of weights that lives on the run's device, or on the host while it is not in use. A cheap value:
+/// copies are the same unit. On the CPU, where host and device are one, nothing moves.
 class Offload {
  public:
   Offload(std::shared_ptr<const TensorSource> source, const Context& context, Visits visits)
-      : lean_(context.memory == MemoryMode::lean),
-        place_(std::make_shared<Place>(std::move(source), context, lean_, visits)) {
-    if (lean_) place_->go_home();
+      : stays_(stay_on_device(context.memory, visits)),
+        place_(std::make_shared<Place>(std::move(source), context, stays_, visits)) {
+    if (!stays_) place_->go_home();
   }
 
   /// The scope to build networks from.
@@ -47,18 +52,18 @@ class Offload {
   template <class Run>
   at::Tensor keeping_graph(const at::Tensor& x, const Run& run) const {
     const auto visit = arrive();
-    if (!lean_ || !at::GradMode::is_enabled() || !x.requires_grad()) return run(x);
+    if (stays_ || !at::GradMode::is_enabled() || !x.requires_grad()) return run(x);
     const at::Tensor alias = x.view_as(x);  // a node of this graph, which can hold the visit
     alias.register_hook([visit](const at::Tensor&) {});
     return run(alias);
   }
 
-  /// run(x), where in the mode `lean` neither graph nor weights stay: on the way back the weights come again,
-  /// and so does the graph, for one more forward pass. `run` holds what else it needs, and does the same
-  /// whenever it is called.
+  /// run(x), where neither graph nor weights stay, if these wait on the host: on the way back the weights
+  /// come again, and so does the graph, for one more forward pass. `run` holds what else it needs, and does
+  /// the same whenever it is called.
   template <class Run>
   at::Tensor rebuilding_graph(const at::Tensor& x, const Run& run) const {
-    if (!lean_) return run(x);
+    if (stays_) return run(x);
     const auto block = [run](const std::vector<at::Tensor>& in) { return std::vector{run(in.front())}; };
     return checkpoint(/*recompute=*/true, std::vector{x}, block, [self = *this] { return self.arrive(); })[0];
   }
@@ -66,10 +71,10 @@ class Offload {
  private:
   /// Where the weights are; shared with the visits under way, which may end on another thread.
   struct Place {
-    Place(std::shared_ptr<const TensorSource> source, const Context& context, bool lean, Visits visits)
+    Place(std::shared_ptr<const TensorSource> source, const Context& context, bool stays, Visits visits)
         : device(context.device),
           lock_pages(visits == Visits::every_iteration),
-          weights(std::move(source), lean && !device.is_meta() ? at::Device(at::kCPU) : device,
+          weights(std::move(source), stays || device.is_meta() ? device : at::Device(at::kCPU),
                   context.dtype) {}
 
     /// All of them or, when there is no room, none.
@@ -95,7 +100,7 @@ class Offload {
 
   /// The weights are on the device as long as what this returns lives. Null when they always are.
   std::shared_ptr<void> arrive() const {
-    if (!lean_) return nullptr;
+    if (stays_) return nullptr;
     const std::scoped_lock lock(place_->mutex);
     if (place_->visits == 0) place_->come();
     ++place_->visits;
@@ -105,7 +110,7 @@ class Offload {
             }};
   }
 
-  bool lean_;
+  bool stays_;
   std::shared_ptr<Place> place_;
 };
 
