@@ -19,6 +19,7 @@
 #include "reno/text/tokens.hpp"
 #include "shapes/train/clip_network.hpp"
 #include "shapes/train/parameters.hpp"
+#include "shapes/train/prompt_classes.hpp"
 #include "shapes/train/targets.hpp"
 
 namespace reno::shapes {
@@ -53,7 +54,7 @@ inline constexpr nn::VisionTransformerConfig blip_vision = {.image_size = image_
 struct BlipNetwork {
   nn::VisionTransformer vision;
   nn::BertModel text;
-  nn::Linear score_head, patch_head, picture_head;
+  nn::Linear score_head, patch_head, picture_head, prompt_head;
 
   BlipNetwork(const Parameters& parameters, std::int64_t vocabulary)
       : vision(parameters / "blip" / "visual_encoder", blip_vision),
@@ -61,7 +62,8 @@ struct BlipNetwork {
              nn::BertConfig(Config::parse(bert_config_json(vocabulary).dump(), "med_config"), vision_width)),
         score_head(parameters / "heads" / "score", text_width, 1),
         patch_head(parameters / "heads" / "patch", vision_width, patch_answers),
-        picture_head(parameters / "heads" / "picture", vision_width, picture_answers) {}
+        picture_head(parameters / "heads" / "picture", vision_width, picture_answers),
+        prompt_head(parameters / "heads" / "prompt", text_width, PromptClasses::count()) {}
 
   /// Takes over what the vision tower of the stage clip has learnt. CLIP has a norm before the first layer
   /// and timm has none: on average over `images` it is a factor, which goes into patches and positions. The
@@ -97,15 +99,24 @@ struct BlipNetwork {
   /// (N, 65, 96)
   at::Tensor see(const at::Tensor& images) const { return vision(ClipNetwork::pixels(images)); }
 
-  /// Scores (N) of pictures for as many prompts, whose rows of tokens are of one length.
-  at::Tensor score(const at::Tensor& seen, const std::vector<Tokens>& prompts) const {
+  /// What becomes of prompts that are read beside as many pictures, (N, 64): the first token. The rows of
+  /// tokens are of one length.
+  at::Tensor read(const at::Tensor& seen, const std::vector<Tokens>& prompts) const {
     std::vector<at::Tensor> ids, masks;
     for (const auto& tokens : prompts) {
       ids.push_back(at::tensor(tokens.ids, at::kLong));
       masks.push_back(at::tensor(tokens.attention_mask(), at::kLong));
     }
     const auto mask = (1 - at::stack(masks).to(at::kFloat)).unsqueeze(1).unsqueeze(1) * -10000.0;
-    return score_head(text(text.embed(at::stack(ids)), mask, seen).select(1, 0)).squeeze(1);
+    return text(text.embed(at::stack(ids)), mask, seen).select(1, 0);
+  }
+
+  /// (N)
+  at::Tensor score(const at::Tensor& read) const { return score_head(read).squeeze(1); }
+
+  /// How badly the prompts are understood.
+  at::Tensor misread(const at::Tensor& read, const std::vector<Description>& captions) const {
+    return prompt_cross_entropy(prompt_head(read), PromptClasses(captions).labels);
   }
 
   at::Tensor dense(const at::Tensor& seen, const DenseTargets& targets) const {

@@ -52,7 +52,7 @@ inline int another(int value, int count, Random& random) {
 inline void change_one(Description& description, Random& random) {
   auto& things = description.things;
   auto& thing = things[static_cast<std::size_t>(random.below(static_cast<int>(things.size())))];
-  if (description.relation && random.chance(.3)) {
+  if (description.relation && random.chance(.5)) {
     description.relation = random.chance(.5) ? opposite(*description.relation)
                                              : another(*description.relation, relation_count, random);
     return;
@@ -108,8 +108,10 @@ inline Scene altered(const Scene& scene, Random& random) {
   Scene other = scene;
   auto& objects = other.objects;
   const int count = static_cast<int>(objects.size());
-  Object& object = objects[static_cast<std::size_t>(random.below(count))];
-  Object& next = objects[static_cast<std::size_t>(random.below(count))];
+  const int chosen = random.below(count);
+  Object& object = objects[static_cast<std::size_t>(chosen)];
+  Object& next =
+      objects[static_cast<std::size_t>(count > 1 ? detail::another(chosen, count, random) : chosen)];
   switch (random.below(8)) {
     case 0:
       std::swap(object.color, next.color);

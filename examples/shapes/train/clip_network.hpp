@@ -19,6 +19,7 @@
 #include "reno/nn/normalize.hpp"
 #include "shapes/train/lift.hpp"
 #include "shapes/train/parameters.hpp"
+#include "shapes/train/prompt_classes.hpp"
 #include "shapes/train/targets.hpp"
 
 namespace reno::shapes {
@@ -123,14 +124,21 @@ struct SeenPictures {
   at::Tensor embedding;  ///< (N, 64), of length 1
 };
 
+/// What a prompt becomes.
+struct ReadPrompts {
+  at::Tensor pooled;     ///< (N, 64)
+  at::Tensor embedding;  ///< (N, 64), of length 1
+};
+
 struct ClipNetwork {
   nn::CLIPModel model;
-  nn::Linear patch_head, picture_head;
+  nn::Linear patch_head, picture_head, prompt_head;
 
   ClipNetwork(const Parameters& parameters, const nlohmann::ordered_json& config)
       : model(parameters / "clip", nn::CLIPConfig(Config::parse(config.dump(), "clip"))),
         patch_head(parameters / "heads" / "patch", vision_width, patch_answers),
-        picture_head(parameters / "heads" / "picture", vision_width, picture_answers) {}
+        picture_head(parameters / "heads" / "picture", vision_width, picture_answers),
+        prompt_head(parameters / "heads" / "prompt", text_width, PromptClasses::count()) {}
 
   /// Gives both towers their structure; `images` (N, 3, 64, 64) in [0, 1] are examples.
   void structure(const at::Tensor& images) const {
@@ -157,18 +165,25 @@ struct ClipNetwork {
     return {tokens, nn::normalize(model.visual_projection(tokens.select(1, 0)))};
   }
 
-  at::Tensor read(const nn::TokenIds& ids) const { return nn::normalize(model.get_text_features(ids)); }
+  ReadPrompts read(const nn::TokenIds& ids) const {
+    const auto pooled = model.text_model(ids).pooled;
+    return {pooled, nn::normalize(model.text_projection(pooled))};
+  }
 
   at::Tensor dense(const SeenPictures& seen, const DenseTargets& targets) const {
     return dense_loss(patch_head(seen.tokens.narrow(1, 1, patches)), picture_head(seen.tokens.select(1, 0)),
                       targets);
   }
 
+  /// How badly the prompts are understood.
+  at::Tensor misread(const ReadPrompts& prompts, const std::vector<Description>& captions) const {
+    return prompt_cross_entropy(prompt_head(prompts.pooled), PromptClasses(captions).labels);
+  }
+
   static at::Tensor pixels(const at::Tensor& images) { return preprocess(images, {.size = image_size}); }
 
  private:
-  /// Words and their places begin far apart. When they begin near each other, the text stays a bag of words:
-  /// "left of" and "right of" then mean the same, for only their order with the things tells them apart.
+  /// Words and their places begin far apart, so that their order is heard.
   void spread_words() const {
     const auto spread = [](const at::Tensor& values, double deviation) {
       values.mul_(deviation / values.std().item<double>());

@@ -20,6 +20,7 @@
 #include "reno/schedulers/euler_discrete.hpp"
 #include "shapes/train/lessons.hpp"
 #include "shapes/train/parameters.hpp"
+#include "shapes/train/prompt_classes.hpp"
 
 namespace reno::shapes {
 

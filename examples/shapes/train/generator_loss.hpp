@@ -9,6 +9,7 @@
 
 #include "shapes/train/generator.hpp"
 #include "shapes/train/lessons.hpp"
+#include "shapes/train/prompt_classes.hpp"
 
 namespace reno::shapes {
 
@@ -31,20 +32,10 @@ inline at::Tensor picture_loss(const at::Tensor& image, const Lesson& lesson) {
 /// Every end-of-text token must know what the prompt says. hidden (N, length, width).
 inline at::Tensor prompt_loss(const GeneratorNetwork& network, const nn::TokenIds& ids,
                               const at::Tensor& hidden, const std::vector<Description>& descriptions) {
-  constexpr std::int64_t ignored = -100;
   const auto tokens = nn::token_matrix(ids, network.text_encoder.token_embedding.weight.size(0), at::kCPU);
-  const auto not_end = tokens.ne(network.text_encoder.eos_token_id);
-  const auto labels = PromptClasses(descriptions).labels;
-  const auto answers = network.prompt_head(hidden).split_with_sizes(PromptClasses::sizes, -1);
-  at::Tensor loss = at::zeros({});
-  for (std::size_t question = 0; question < answers.size(); ++question) {
-    const auto expected =
-        labels.select(1, static_cast<std::int64_t>(question)).unsqueeze(1).expand_as(tokens);
-    loss = loss + at::cross_entropy_loss(answers[question].flatten(0, 1),
-                                         expected.masked_fill(not_end, ignored).flatten(), {},
-                                         at::Reduction::Mean, ignored);
-  }
-  return loss;
+  const auto ends = tokens.eq(network.text_encoder.eos_token_id).nonzero().unbind(1);  // rows, places
+  return prompt_cross_entropy(network.prompt_head(hidden.index({ends[0], ends[1]})),
+                              PromptClasses(descriptions).labels.index_select(0, ends[0]));
 }
 
 /// A head (N, 12, 8, 8) must tell what is at the cells of clear objects.

@@ -58,33 +58,6 @@ inline at::Tensor random_noise(std::size_t count, Random& random) {
   return noise;
 }
 
-/// What a prompt says, as classes; the one behind the last stands for "nothing".
-struct PromptClasses {
-  static constexpr std::array<std::int64_t, 6> sizes = {shape_count,     color_count + 1,    shape_count + 1,
-                                                        color_count + 1, relation_count + 1, most_of_a_kind};
-  at::Tensor labels;  ///< (N, 6) int64
-
-  static constexpr std::int64_t count() {
-    std::int64_t count = 0;
-    for (const auto size : sizes) count += size;
-    return count;
-  }
-
-  explicit PromptClasses(const std::vector<Description>& descriptions) {
-    std::vector<std::int64_t> values;
-    for (const auto& description : descriptions) {
-      const Thing &first = description.things.front(), &second = description.things.back();
-      const bool one = description.things.size() == 1;
-      for (const int value :
-           {first.shape, first.color.value_or(color_count), one ? shape_count : second.shape,
-            one ? color_count : second.color.value_or(color_count),
-            description.relation.value_or(relation_count), first.count - 1})
-        values.push_back(value);
-    }
-    labels = at::tensor(values, at::kLong).view({-1, static_cast<std::int64_t>(sizes.size())});
-  }
-};
-
 struct Lesson {
   std::vector<Description> descriptions;
   std::vector<std::string> prompts;

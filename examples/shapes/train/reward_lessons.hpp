@@ -20,10 +20,11 @@ struct RewardLesson {
   std::vector<int> picture_groups;
   std::vector<Description> captions;
   std::vector<int> caption_groups;
-  std::vector<std::string> prompts;  ///< the captions in words
-  at::Tensor images;                 ///< (N, 3, 64, 64) in [0, 1]
-  at::Tensor truths;                 ///< (N, M) in [0, 1]
-  at::Tensor qualities;              ///< (N)
+  std::vector<std::size_t> originals;  ///< for each caption the one it was altered from, or itself
+  std::vector<std::string> prompts;    ///< the captions in words
+  at::Tensor images;                   ///< (N, 3, 64, 64) in [0, 1]
+  at::Tensor truths;                   ///< (N, M) in [0, 1]
+  at::Tensor qualities;                ///< (N)
 };
 
 namespace detail {
@@ -40,16 +41,26 @@ inline std::string with_stray_words(std::string prompt, Random& random) {
   return prompt;
 }
 
-inline void add_caption(RewardLesson& lesson, const Description& caption, int group, Random& random) {
+inline void add_caption(RewardLesson& lesson, const Description& caption, std::size_t original, int group,
+                        Random& random) {
   lesson.prompts.push_back(with_stray_words(random_text(caption, random), random));
   lesson.captions.push_back(caption);
   lesson.caption_groups.push_back(group);
+  lesson.originals.push_back(original);
 }
 
 inline void add_picture(RewardLesson& lesson, Picture picture, bool spoil_often, int group, Random& random) {
   spoil(picture, spoil_often, random);
   lesson.pictures.push_back(std::move(picture));
   lesson.picture_groups.push_back(group);
+}
+
+/// A caption and lies that differ from it in one thing each.
+inline void add_captions(RewardLesson& lesson, const Description& caption, int lies, int group,
+                         Random& random) {
+  const std::size_t original = lesson.captions.size();
+  add_caption(lesson, caption, original, group, random);
+  for (int i = 0; i < lies; ++i) add_caption(lesson, altered(caption, random), original, group, random);
 }
 
 /// A scene and an altered one, as they are and with defects; their captions and altered ones.
@@ -59,9 +70,7 @@ inline void add_scenes(RewardLesson& lesson, int group, Random& random) {
   while (held_out(other)) other = altered(scene, random);
   for (const auto& each : {scene, other}) {
     add_picture(lesson, picture_of(each, false, random), false, group, random);
-    const auto caption = describe(each, random);
-    add_caption(lesson, caption, group, random);
-    add_caption(lesson, altered(caption, random), group, random);
+    add_captions(lesson, describe(each, random), 3, group, random);
   }
   for (Scene doubtful : {scene, random.chance(.5) ? scene : other}) {
     doubtful.background = random_background(random);
@@ -74,8 +83,7 @@ inline void add_taught(RewardLesson& lesson, int group, Random& random) {
   const auto caption = training_description(all_prompts, random);
   for (int i = 0; i < 3; ++i)
     add_picture(lesson, taught_picture(caption, random), random.chance(.4), group, random);
-  add_caption(lesson, caption, group, random);
-  add_caption(lesson, altered(caption, random), group, random);
+  add_captions(lesson, caption, 2, group, random);
 }
 
 }  // namespace detail
@@ -86,7 +94,7 @@ inline at::Tensor images_of(const std::vector<Picture>& pictures) {
   return at::stack(images);
 }
 
-/// `groups` of four pictures and four captions each, and `taught` of three and two.
+/// `groups` of four pictures and eight captions each, and `taught` of three and three.
 inline RewardLesson reward_lesson(int groups, int taught, Random& random) {
   RewardLesson lesson;
   for (int group = 0; group < groups; ++group) detail::add_scenes(lesson, group, random);

@@ -1,6 +1,6 @@
-// Trains the rewards of CLIP's architecture (CLIPScore, PickScore, HPSv2): dense supervision first, then
-// captions against pictures with graded truths, then, for those that people's choices made, comparisons of
-// pictures. They share a vision tower: later ones start from the first.
+// Trains the rewards of CLIP's architecture (CLIPScore, PickScore, HPSv2): dense supervision of pictures and
+// prompts first, then captions against pictures with graded truths, then, for those that people's choices
+// made, comparisons of pictures. They share a vision tower: later ones start from the first.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -28,7 +28,7 @@ namespace reno::shapes {
 struct ClipPlan {
   std::string name;
   std::uint64_t seed = 0;
-  int steps = 2000;
+  int steps = 4000;
   int groups = 18, taught = 6;  ///< of a batch
   double dense_only = .1;       ///< fraction of the steps without captions
   double lr = 3e-3, muon_lr = .025;
@@ -78,8 +78,9 @@ class ClipTraining {
     const auto source = open_safetensors(checkpoint);
     auto state = optimizer_.state();
     for (const auto& [name, tensor] : parameters_.tensors()) {
-      const bool vision = name.find("vision_model.") != std::string::npos || name.starts_with("heads.");
-      if (plan_.fresh_text && !vision) continue;
+      const bool sees = name.find("vision_model.") != std::string::npos || name.starts_with("heads.patch.") ||
+                        name.starts_with("heads.picture.");
+      if (plan_.fresh_text && !sees) continue;
       tensor.copy_(source->read("average." + name));
       state.at("average." + name).copy_(tensor);
     }
@@ -96,12 +97,13 @@ class ClipTraining {
     const c10::NoGradGuard no_grad;
     const auto all = trials(per_category, stream_seed(plan_.seed, 13));
     optimizer_.swap_averages();
-    const auto preferences = shapes::examine(all, [&](const at::Tensor& images,
-                                                      const std::vector<std::string>& truly,
-                                                      const std::vector<std::string>& nearly) {
-      return (network_.see(images).embedding * (network_.read(tokens(truly)) - network_.read(tokens(nearly))))
-          .sum(1);
-    });
+    const auto preferences =
+        shapes::examine(all, [&](const at::Tensor& images, const std::vector<std::string>& truly,
+                                 const std::vector<std::string>& nearly) {
+          return (network_.see(images).embedding *
+                  (network_.read(tokens(truly)).embedding - network_.read(tokens(nearly)).embedding))
+              .sum(1);
+        });
     optimizer_.swap_averages();
     return preferences;
   }
@@ -113,7 +115,9 @@ class ClipTraining {
     const auto lesson = reward_lesson(24, 8, random);
     optimizer_.swap_averages();
     const auto seen = network_.see(lesson.images);
-    const auto loss = network_.dense(seen, DenseTargets(lesson.pictures)) + caption_loss(lesson, seen).first;
+    const auto read = network_.read(tokens(lesson.prompts));
+    const auto loss =
+        network_.dense(seen, DenseTargets(lesson.pictures)) + caption_loss(lesson, seen, read).first;
     optimizer_.swap_averages();
     return loss.item<double>();
   }
@@ -182,10 +186,13 @@ class ClipTraining {
     const double progress = static_cast<double>(step) / plan_.steps;
     const auto lesson = reward_lesson(plan_.groups, plan_.taught, random);
     const auto seen = network_.see(lesson.images);
+    const auto read = network_.read(tokens(lesson.prompts));
     auto loss = network_.dense(seen, DenseTargets(lesson.pictures));
-    auto words = fmt::format("dense {:.4f}", loss.item<double>());
+    const auto misread = network_.misread(read, lesson.captions);
+    auto words = fmt::format("dense {:.4f}  prompts {:.4f}", loss.item<double>(), misread.item<double>());
+    loss = loss + .3 * misread;
     if (progress >= plan_.dense_only) {
-      const auto [matching, right] = caption_loss(lesson, seen);
+      const auto [matching, right] = caption_loss(lesson, seen, read);
       words += fmt::format("  captions {:.4f}  pairs right {:.3f}", matching.item<double>(), right);
       loss = loss + matching;
     }
@@ -196,10 +203,11 @@ class ClipTraining {
   }
 
   /// The loss, and the fraction of clear comparisons that are right.
-  std::pair<at::Tensor, double> caption_loss(const RewardLesson& lesson, const SeenPictures& seen) {
+  std::pair<at::Tensor, double> caption_loss(const RewardLesson& lesson, const SeenPictures& seen,
+                                             const ReadPrompts& read) {
     const auto truths = (1 - plan_.quality) * lesson.truths + plan_.quality * lesson.qualities.unsqueeze(1);
     const auto factor = network_.model.logit_scale.clamp_max(std::log(100.)).exp();
-    const auto logits = factor * seen.embedding.mm(network_.read(tokens(lesson.prompts)).t());
+    const auto logits = factor * seen.embedding.mm(read.embedding.t());
     const Comparisons comparisons(lesson);
     const auto wanted = comparisons.differences(truths), got = comparisons.differences(logits);
     const auto preferred = at::binary_cross_entropy_with_logits(got, (10 * wanted).sigmoid());

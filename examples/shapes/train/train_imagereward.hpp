@@ -74,7 +74,8 @@ class ImageRewardTraining {
         shapes::examine(all, [&](const at::Tensor& images, const std::vector<std::string>& truly,
                                  const std::vector<std::string>& nearly) {
           const auto seen = network_.see(images);
-          return network_.score(seen, tokens(truly)) - network_.score(seen, tokens(nearly));
+          return network_.score(network_.read(seen, tokens(truly))) -
+                 network_.score(network_.read(seen, tokens(nearly)));
         });
     optimizer_.swap_averages();
     return preferences;
@@ -147,31 +148,44 @@ class ImageRewardTraining {
     return batch;
   }
 
-  /// Every picture with three captions: of its group, or, for the last, of any.
+  static constexpr std::int64_t captions_per_picture = 4;
+
+  /// Every picture with a caption of its group, two lies about that, and any caption.
   struct Pairing {
     std::vector<std::int64_t> pictures, captions;
     std::vector<std::string> prompts;
+    std::vector<Description> descriptions;
 
     Pairing(const RewardLesson& lesson, Random& random) {
       for (std::size_t i = 0; i < lesson.pictures.size(); ++i) {
-        std::vector<std::size_t> own;
-        for (std::size_t c = 0; c < lesson.captions.size(); ++c)
-          if (lesson.caption_groups[c] == lesson.picture_groups[i]) own.push_back(c);
-        const auto any = static_cast<std::size_t>(random.below(static_cast<int>(lesson.captions.size())));
-        const auto first = static_cast<std::size_t>(random.below(static_cast<int>(own.size() / 2)));
-        for (const auto caption : {own[2 * first], own[2 * first + 1], random.chance(.5) ? any : own[0]}) {
+        const auto chosen = one_of(lesson, random, [&](std::size_t c) {
+          return lesson.caption_groups[c] == lesson.picture_groups[i] && lesson.originals[c] == c;
+        });
+        const auto lie = [&](std::size_t c) { return lesson.originals[c] == chosen && c != chosen; };
+        for (const auto caption : {chosen, one_of(lesson, random, lie), one_of(lesson, random, lie),
+                                   one_of(lesson, random, [](std::size_t) { return true; })}) {
           pictures.push_back(static_cast<std::int64_t>(i));
           captions.push_back(static_cast<std::int64_t>(caption));
           prompts.push_back(lesson.prompts[caption]);
+          descriptions.push_back(lesson.captions[caption]);
         }
       }
+    }
+
+    /// One of the captions that fit.
+    template <class Fits>
+    static std::size_t one_of(const RewardLesson& lesson, Random& random, Fits&& fits) {
+      std::vector<std::size_t> fitting;
+      for (std::size_t c = 0; c < lesson.captions.size(); ++c)
+        if (fits(c)) fitting.push_back(c);
+      return fitting[static_cast<std::size_t>(random.below(static_cast<int>(fitting.size())))];
     }
   };
 
   struct Losses {
-    at::Tensor dense, error, ranking;
+    at::Tensor dense, misread, error, ranking;
 
-    at::Tensor total() const { return .7 * dense + 2 * error + 3 * ranking; }
+    at::Tensor total() const { return .7 * dense + .2 * misread + 2 * error + 3 * ranking; }
   };
 
   Losses losses(const RewardLesson& lesson, Random& random) {
@@ -179,12 +193,14 @@ class ImageRewardTraining {
     const auto picture = at::tensor(pairs.pictures, at::kLong),
                caption = at::tensor(pairs.captions, at::kLong);
     const auto seen = network_.see(lesson.images);
-    const auto scores = network_.score(seen.index_select(0, picture), tokens(pairs.prompts)).view({-1, 3});
+    const auto read = network_.read(seen.index_select(0, picture), tokens(pairs.prompts));
+    const auto scores = network_.score(read).view({-1, captions_per_picture});
     const auto truths = lesson.truths.index({picture, caption});
     const auto merit = .85 * truths + .15 * lesson.qualities.index({picture}) * (truths > .2);
-    const auto wanted = (3.5 * (merit - .5)).view({-1, 3});
+    const auto wanted = (3.5 * (merit - .5)).view({-1, captions_per_picture});
     const auto next = [](const at::Tensor& values) { return values - values.roll(1, 1); };
-    return {network_.dense(seen, DenseTargets(lesson.pictures)), at::smooth_l1_loss(scores, wanted),
+    return {network_.dense(seen, DenseTargets(lesson.pictures)), network_.misread(read, pairs.descriptions),
+            at::smooth_l1_loss(scores, wanted),
             at::binary_cross_entropy_with_logits(2 * next(scores), (2 * next(wanted)).sigmoid())};
   }
 
@@ -196,9 +212,10 @@ class ImageRewardTraining {
     const double rate =
         Schedule{.warm_up = .02, .hold = .3, .floor = .03}(static_cast<double>(step) / plan_.steps);
     const double norm = optimizer_.step(rate);
-    return fmt::format("dense {:.4f}  error {:.4f}  ranking {:.4f}  gradient {:.2f}  rate {:.3f}",
-                       losses.dense.item<double>(), losses.error.item<double>(),
-                       losses.ranking.item<double>(), norm, rate);
+    return fmt::format(
+        "dense {:.4f}  prompts {:.4f}  error {:.4f}  ranking {:.4f}  gradient {:.2f}  rate {:.3f}",
+        losses.dense.item<double>(), losses.misread.item<double>(), losses.error.item<double>(),
+        losses.ranking.item<double>(), norm, rate);
   }
 
   ImageRewardPlan plan_;

@@ -54,7 +54,7 @@ void train_clip(const StageOptions& options) {
 
 void train_pickscore(const StageOptions& options) {
   const ClipPlan plan{.name = "pickscore",
-                      .steps = 500,
+                      .steps = 1000,
                       .dense_only = 0,
                       .lr = 2e-3,
                       .muon_lr = .014,
@@ -67,7 +67,7 @@ void train_pickscore(const StageOptions& options) {
 
 void train_hpsv2(const StageOptions& options) {
   const ClipPlan plan{.name = "hpsv2",
-                      .steps = 350,
+                      .steps = 700,
                       .dense_only = 0,
                       .lr = 2e-3,
                       .muon_lr = .012,
