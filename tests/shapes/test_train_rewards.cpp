@@ -2,6 +2,7 @@
 #include <ATen/ATen.h>
 
 #include <catch2/catch.hpp>
+#include <cmath>
 #include <fstream>
 #include <regex>
 
@@ -103,6 +104,38 @@ TEST_CASE("truths of doubtful pictures go with the judge's strict verdicts") {
   REQUIRE(plainly_false > 60);
   CHECK(judged_true > .85 * plainly_true);
   CHECK(judged_false > .9 * plainly_false);  // soft objects are less true, but good enough for the judge
+}
+
+TEST_CASE("every caption of a lesson is true of its own or differs from one that is in one thing") {
+  Random random(9);
+  const auto lesson = reward_lesson(5, 2, random);
+  REQUIRE(lesson.captions.size() == 5 * 8 + 2 * 3);
+  REQUIRE(lesson.originals.size() == lesson.captions.size());
+  for (std::size_t c = 0; c < lesson.captions.size(); ++c) {
+    const auto original = lesson.originals[c];
+    CHECK(lesson.originals[original] == original);
+    CHECK(lesson.caption_groups[original] == lesson.caption_groups[c]);
+    CHECK((lesson.captions[original] == lesson.captions[c]) == (original == c));
+  }
+}
+
+TEST_CASE("prompts are understood when every question is answered") {
+  const std::vector<Description> descriptions = {said("a red circle left of a blue square"),
+                                                 said("two squares"), said("a green cross")};
+  const auto labels = PromptClasses(descriptions).labels;
+  CHECK_FALSE(labels[0].equal(PromptClasses({said("a red circle right of a blue square")}).labels[0]));
+  CHECK_FALSE(labels[0].equal(PromptClasses({said("a blue square left of a red circle")}).labels[0]));
+  const auto unsure = at::zeros({3, PromptClasses::count()});
+  double chance = 0;
+  for (const auto size : PromptClasses::sizes) chance += std::log(static_cast<double>(size));
+  CHECK(prompt_cross_entropy(unsure, labels).item<double>() == Approx(chance));
+  auto sure = unsure.clone();
+  std::int64_t from = 0, question = 0;
+  for (const auto size : PromptClasses::sizes) {
+    sure.narrow(1, from, size).scatter_(1, labels.select(1, question++).unsqueeze(1), 30.);
+    from += size;
+  }
+  CHECK(prompt_cross_entropy(sure, labels).item<double>() < 1e-5);
 }
 
 TEST_CASE("large patches compute on enlarged pictures what small ones compute") {
