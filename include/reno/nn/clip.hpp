@@ -18,6 +18,7 @@
 #include "reno/error.hpp"
 #include "reno/nn/clip_config.hpp"
 #include "reno/nn/modules.hpp"
+#include "reno/nn/patch_embedding.hpp"
 #include "reno/nn/token_ids.hpp"
 
 namespace reno::nn {
@@ -150,7 +151,7 @@ struct CLIPTextModelWithProjection {
 /// The image transformer: a class token and one token per patch, all seeing each other.
 struct CLIPVisionModel {
   at::Tensor class_embedding;  ///< (hidden)
-  Conv2d patch_embedding;
+  PatchEmbedding patch_embedding;
   Embedding position_embedding;
   LayerNorm pre_layrnorm;  ///< spelt as in the checkpoints
   std::vector<CLIPEncoderLayer> layers;
@@ -160,7 +161,7 @@ struct CLIPVisionModel {
   CLIPVisionModel(const Weights& w, const CLIPVisionConfig& config)
       : class_embedding(w.get("vision_model.embeddings.class_embedding", {config.hidden_size})),
         patch_embedding(w / "vision_model.embeddings.patch_embedding", config.num_channels,
-                        config.hidden_size, config.patch_size, config.patch_size, 0, Bias::no),
+                        config.hidden_size, config.patch_size, Bias::no),
         position_embedding(w / "vision_model.embeddings.position_embedding", config.num_patches() + 1,
                            config.hidden_size),
         pre_layrnorm(w / "vision_model.pre_layrnorm", config.hidden_size, config.layer_norm_eps),
@@ -176,7 +177,7 @@ struct CLIPVisionModel {
 
   /// What the first layer sees (N, 1 + patches, hidden).
   at::Tensor embed(const at::Tensor& pixels) const {
-    const auto patches = patch_embedding(pixels).flatten(2).transpose(1, 2);
+    const auto patches = patch_embedding(pixels);
     const auto class_token = class_embedding.expand({patches.size(0), 1, -1});
     return pre_layrnorm(at::cat({class_token, patches}, 1) + position_embedding.weight);
   }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "reno/nn/modules.hpp"
+#include "reno/nn/patch_embedding.hpp"
 
 namespace reno::nn {
 
@@ -50,14 +51,14 @@ struct VisionTransformerBlock {
 struct VisionTransformer {
   at::Tensor cls_token;  ///< (1, 1, width)
   at::Tensor pos_embed;  ///< (1, 1 + patches, width)
-  Conv2d patch_embed;
+  PatchEmbedding patch_embed;
   std::vector<VisionTransformerBlock> blocks;
   LayerNorm norm;
 
   VisionTransformer(const Weights& w, const VisionTransformerConfig& config)
       : cls_token(w.get("cls_token", {1, 1, config.width})),
         pos_embed(w.get("pos_embed", {1, config.num_patches() + 1, config.width})),
-        patch_embed(w / "patch_embed.proj", 3, config.width, config.patch_size, config.patch_size),
+        patch_embed(w / "patch_embed.proj", 3, config.width, config.patch_size),
         norm(w / "norm", config.width, config.layer_norm_eps) {
     for (std::int64_t i = 0; i < config.layers; ++i) blocks.emplace_back(w / "blocks" / i, config);
   }
@@ -71,7 +72,7 @@ struct VisionTransformer {
 
   /// What the first block sees.
   at::Tensor embed(const at::Tensor& pixels) const {
-    const auto patches = patch_embed(pixels).flatten(2).transpose(1, 2);
+    const auto patches = patch_embed(pixels);
     return at::cat({cls_token.expand({patches.size(0), 1, -1}), patches}, 1) + pos_embed;
   }
 };
