@@ -47,6 +47,27 @@ std::vector<Description> write_geneval(const fs::path& root) {
   return labelled.descriptions;
 }
 
+/// A run over true_renders(1, 6): its best images are the renders, or blank.
+void write_run(const fs::path& root, bool right, double initial_loss, double best_loss) {
+  const auto labelled = true_renders(1, 6);
+  const auto blank = at::full({3, 64, 64}, .5);
+  std::string results;
+  for (std::size_t i = 0; i < labelled.descriptions.size(); ++i) {
+    const auto prompt = root / fmt::format("{:05}", i);
+    fs::create_directories(prompt);
+    reno::write_png(prompt / "init_image.png", blank);
+    reno::write_png(prompt / "best_image.png", right ? labelled.images[static_cast<std::int64_t>(i)] : blank);
+    results += nlohmann::json{{"prompt", i},
+                              {"seed", 0},
+                              {"text", text(labelled.descriptions[i])},
+                              {"initial", {{"total", initial_loss}}},
+                              {"best", {{"total", best_loss + .5 * static_cast<double>(i % 2)}}}}
+                   .dump() +
+               "\n";
+  }
+  write(root / "results.jsonl", results);
+}
+
 }  // namespace
 
 TEST_CASE("GenEval's metadata and descriptions are the same thing") {
@@ -100,19 +121,38 @@ TEST_CASE("reno-judge reads GenEval's layout") {
 
 TEST_CASE("reno-judge reads a run's directory") {
   const TemporaryFolder folder;
-  const auto labelled = true_renders(1, 6);
-  std::string results;
-  for (std::size_t i = 0; i < labelled.descriptions.size(); ++i) {
-    const auto prompt = folder.path() / fmt::format("{:05}", i);
-    fs::create_directories(prompt);
-    reno::write_png(prompt / "init_image.png", at::full({3, 64, 64}, .5));
-    reno::write_png(prompt / "best_image.png", labelled.images[static_cast<std::int64_t>(i)]);
-    results += nlohmann::json{{"prompt", i}, {"text", text(labelled.descriptions[i])}}.dump() + "\n";
-  }
-  write(folder.path() / "results.jsonl", results);
+  write_run(folder.path(), true, 3, 1);
   const auto json = nlohmann::json::parse(reno_judge({folder.path(), "--json"}).output);
   CHECK(json["before"]["mean"]["correct"] == 0.);
   CHECK(json["after"]["mean"]["strict"] == Approx(1));
+}
+
+TEST_CASE("reno-judge compares two runs picture by picture") {
+  const TemporaryFolder folder;
+  const auto right = folder.path() / "right", wrong = folder.path() / "wrong",
+             other = folder.path() / "other";
+  write_run(right, true, 3, 1);
+  write_run(wrong, false, 3, 2.25);
+  write_run(other, true, 4, 1);
+
+  const auto better = reno_judge({right, "--beside", wrong});
+  INFO(better.output << better.errors);
+  REQUIRE(better.status == 0);
+  CHECK_THAT(better.output, Catch::Contains("\nsingle_object        1   +1.000"));
+  CHECK_THAT(better.output, Catch::Contains("\nall                  7   +1.000 (+1.000 to +1.000)"));
+  CHECK_THAT(better.output, Catch::Contains("total loss: -1.250 (-1.250 to -1.250)"));
+  CHECK_THAT(reno_judge({wrong, "--beside", right}).output,
+             Catch::Contains("\nall                  7   -1.000"));
+  // Where the first noise has another loss, the objectives are not the same.
+  const auto equal = reno_judge({right, "--beside", other}).output;
+  CHECK_THAT(equal, Catch::Contains("\nall                  7   +0.000") && !Catch::Contains("total loss"));
+
+  const auto nothing = reno_judge({right, "--beside", folder.path()});
+  CHECK(nothing.status == 3);
+  write_geneval(folder.path() / "samples");
+  const auto unpaired = reno_judge({right, "--beside", folder.path() / "samples"});
+  CHECK(unpaired.status == 2);
+  CHECK_THAT(unpaired.errors, Catch::Contains("no picture of the same prompt and seed"));
 }
 
 TEST_CASE("pictures of a run are where its results say that they are") {

@@ -8,6 +8,7 @@
 #include "reno/error.hpp"
 #include "reno/program.hpp"
 #include "shapes/judge/find_images.hpp"
+#include "shapes/judge/paired.hpp"
 #include "shapes/judge/read_png.hpp"
 #include "shapes/judge/tally.hpp"
 #include "shapes/world/judge.hpp"
@@ -24,6 +25,8 @@ po::options_description visible_options() {
   options.add_options()
       ("each", "a line for every picture: verdict, prompt, and what was found")
       ("json", "print the table as JSON")
+      ("beside", po::value<std::string>()->value_name("OTHER"),
+       "compare with another run, picture by picture: differences, with 95 % bootstrap intervals")
       ("make-prompts", po::value<int>()->value_name("N"),
        "print N held-out prompts of each category as GenEval's metadata instead")
       ("seed", po::value<std::uint64_t>()->value_name("S")->default_value(0), "of those prompts")
@@ -65,6 +68,38 @@ std::string found_text(const std::vector<Detection>& objects) {
   return text.empty() ? "nothing" : text;
 }
 
+Verdict judge_picture(const LabelledImage& image) {
+  return judge(detect(to_world_size(read_png(image.file), image.file)), image.wanted);
+}
+
+/// Pairs pictures by their names; what only one run has is left out and told.
+void judge_pairs(const std::filesystem::path& folder, const std::filesystem::path& other) {
+  std::map<std::string, LabelledImage> others;
+  for (const auto& image : find_images(other))
+    others.emplace(image.file.lexically_relative(other).string(), image);
+  PairedTable table;
+  std::size_t unpaired = 0, pairs = 0;
+  for (const auto& image : find_images(folder)) {
+    if (image.series == "before") continue;
+    const auto match = others.find(image.file.lexically_relative(folder).string());
+    if (match == others.end() || text(match->second.wanted) != text(image.wanted)) {
+      ++unpaired;
+      continue;
+    }
+    table.add(category(image.wanted), judge_picture(image), judge_picture(match->second));
+    ++pairs;
+  }
+  if (pairs == 0)
+    throw ConfigurationError(fmt::format("{} and {} have no picture of the same prompt and seed",
+                                         folder.string(), other.string()));
+  fmt::print("{}", table.text(fmt::format("{} less {}", folder.string(), other.string())));
+  if (unpaired != 0) fmt::print("{} pictures have no counterpart\n", unpaired);
+  if (!std::filesystem::exists(folder / "results.jsonl") || !std::filesystem::exists(other / "results.jsonl"))
+    return;
+  if (const auto loss = paired_loss(folder, other))
+    fmt::print("total loss: {}\n", PairedTable::with_interval(*loss));
+}
+
 void judge_folder(const std::filesystem::path& folder, bool each, bool as_json) {
   std::vector<std::pair<std::string, Table>> series;  // in the order of their first picture
   for (const auto& image : find_images(folder)) {
@@ -101,6 +136,8 @@ void perform(int argc, char** argv) {
       throw ConfigurationError(fmt::format("--make-prompts {} is not between 1 and 100000", count));
     for (const auto& description : held_out_descriptions(count, values["seed"].as<std::uint64_t>()))
       fmt::print("{}\n", to_metadata(description).dump());
+  } else if (values.count("folder") != 0 && values.count("beside") != 0) {
+    judge_pairs(values["folder"].as<std::string>(), values["beside"].as<std::string>());
   } else if (values.count("folder") != 0) {
     judge_folder(values["folder"].as<std::string>(), values.count("each") != 0, values.count("json") != 0);
   } else {
