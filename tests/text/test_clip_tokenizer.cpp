@@ -142,12 +142,13 @@ TEST_CASE("CLIP: open_clip's gzipped merge list") {
 TEST_CASE("CLIP: the tokenisers of the shapes world") {
   const fs::path shapes = fs::path(RENO_SOURCE_DIR) / "examples/shapes";
   const char* prompt = "a photo of a red circle above a blue square";
-  CHECK(ClipTokenizer::from_directory(shapes / "generator/tokenizer", ClipTextStyle::transformers)
-            .encode(prompt)
-            .ids == Ids{601, 320, 560, 552, 320, 570, 530, 515, 320, 525, 579, 602, 602, 602, 602, 602});
+  // As transformers' CLIPTokenizer reads both.
+  const Ids ids = {601, 320, 560, 552, 320, 570, 530, 515, 320, 525, 579, 602};
+  const auto generator =
+      ClipTokenizer::from_directory(shapes / "generator/tokenizer", ClipTextStyle::transformers);
+  CHECK(generator.encode(prompt, Padding::none).ids == ids);
   const auto clip = ClipTokenizer::from_directory(shapes / "rewards/clip", ClipTextStyle::transformers_fast);
-  CHECK(clip.encode(prompt, Padding::none).ids ==
-        Ids{614, 320, 580, 586, 320, 568, 605, 613, 320, 608, 553, 615});
+  CHECK(clip.encode(prompt, Padding::none).ids == ids);
 }
 
 namespace {

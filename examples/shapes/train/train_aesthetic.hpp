@@ -36,7 +36,7 @@ inline float beauty(const Picture& picture) {
 
 struct AestheticPlan {
   std::uint64_t seed = 0;
-  int steps = 200;
+  int steps = 400;
   int groups = 18, taught = 8;
 
   std::string words() const {

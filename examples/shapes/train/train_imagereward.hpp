@@ -24,7 +24,7 @@ namespace reno::shapes {
 
 struct ImageRewardPlan {
   std::uint64_t seed = 0;
-  int steps = 1500;
+  int steps = 3000;
   int groups = 10, taught = 4;
 
   std::string words() const {
