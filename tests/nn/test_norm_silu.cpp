@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "reno/nn/meta_kernels.hpp"
 #include "reno/nn/norm_silu.hpp"
 
 using namespace reno;
@@ -47,6 +48,22 @@ TEST_CASE("A frozen norm with SiLU has the value and gradient of autograd's own"
         CHECK(relative(got, expected) <= tolerance);
         CHECK(got.suggest_memory_format() == expected.suggest_memory_format());
       }
+}
+
+TEST_CASE("A frozen norm with SiLU hands a GPU's kernels the plain layout, which is the only one they take",
+          "[nn]") {
+  register_meta_kernels();  // whose results have their input's layout
+  auto norm = make_norm(12, 3, at::kFloat);
+  norm.weight = norm.weight.to(at::kMeta);
+  norm.bias = norm.bias.to(at::kMeta);
+  const auto x = at::empty({2, 12, 5, 7}, at::TensorOptions(at::kMeta), at::MemoryFormat::ChannelsLast);
+  const auto leaf = x.detach().requires_grad_(true);
+  const auto y = nn::norm_silu(norm, leaf);
+  CHECK(y.is_contiguous());
+  y.backward(at::empty_like(x));
+  CHECK(leaf.grad().sizes() == x.sizes());
+  CHECK(nn::detail::for_group_norm(at::ones({2, 12, 5, 7}).contiguous(at::MemoryFormat::ChannelsLast))
+            .is_contiguous(at::MemoryFormat::ChannelsLast));
 }
 
 TEST_CASE("A frozen norm with SiLU keeps its input until the way back, no longer", "[nn]") {

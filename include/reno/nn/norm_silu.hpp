@@ -24,11 +24,17 @@ namespace reno::nn {
 
 namespace detail {
 
+/// x in a layout that the group norm's kernels take: the CPU's also channels-last, a GPU's only the plain
+/// one.
+inline at::Tensor for_group_norm(const at::Tensor& x) {
+  return x.is_cpu() ? x.contiguous(x.suggest_memory_format()) : x.contiguous();
+}
+
 struct FrozenNormSilu : torch::autograd::Function<FrozenNormSilu> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x,
                             const at::Tensor& weight, const at::Tensor& bias, std::int64_t groups,
                             double eps) {
-    const auto input = x.contiguous(x.suggest_memory_format());
+    const auto input = for_group_norm(x);
     auto [y, mean, rstd] = at::native_group_norm(input, weight, bias, x.size(0), x.size(1),
                                                  x.numel() / (x.size(0) * x.size(1)), groups, eps);
     context->save_for_backward({input, weight, bias, mean, rstd});
@@ -44,8 +50,8 @@ struct FrozenNormSilu : torch::autograd::Function<FrozenNormSilu> {
     const auto y = normalized(x, weight, bias, mean, rstd, groups);
     const auto gradient = at::silu_backward(gradients[0], y);
     const auto [to_x, no_weight, no_bias] = at::native_group_norm_backward(
-        gradient.contiguous(x.suggest_memory_format()), x, mean, rstd, weight, x.size(0), x.size(1),
-        x.numel() / (x.size(0) * x.size(1)), groups, {true, false, false});
+        x.is_cpu() ? gradient.contiguous(x.suggest_memory_format()) : gradient.contiguous(), x, mean, rstd,
+        weight, x.size(0), x.size(1), x.numel() / (x.size(0) * x.size(1)), groups, {true, false, false});
     return {to_x, {}, {}, {}, {}};
   }
 
