@@ -3,6 +3,7 @@
 // remembers that answer for good).
 #pragma once
 
+#include <ATen/Context.h>
 #include <c10/core/Device.h>
 #include <dlfcn.h>
 #include <fmt/format.h>
@@ -18,8 +19,16 @@ namespace reno {
 
 namespace detail {
 
+/// Has a GPU compute float32 in float32: LibTorch lets cuDNN's convolutions round their factors to TF32's ten
+/// bits by default, which is a hundred times what the published numbers are held to here.
+inline void use_all_bits_of_float32() {
+  at::globalContext().setAllowTF32CuDNN(false);
+  at::globalContext().setAllowTF32CuBLAS(false);
+}
+
 /// Loads LibTorch's CUDA library; the reason when it cannot be had, "" otherwise.
 inline std::string load_cuda() {
+  use_all_bits_of_float32();
   if (dlopen("libcuda.so.1", RTLD_LAZY | RTLD_GLOBAL) == nullptr)
     return "this machine has no NVIDIA driver (libcuda.so.1)";
   if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) {
