@@ -83,7 +83,7 @@ class StageClock {
     if (device_.is_cuda()) {
       const c10::impl::VirtualGuardImpl device(device_.type());
       if (synchronize_) {
-        device.synchronizeDevice(device.getDevice().index());
+        device.synchronizeDevice(device_.index());
       } else {
         moment.device = c10::Event(device_.type(), c10::EventFlag::BACKEND_DEFAULT);
         moment.device.record(device.getStream(device_));

@@ -117,8 +117,9 @@ TEST_CASE("every ready experiment is in order; what it lacks at most is what use
 
 TEST_CASE("the resolved experiment of a run is itself an experiment, wherever it is run from", "[cli]") {
   const TemporaryFolder folder;
-  const std::vector<std::string> two = {"--set", "run.iterations=2"};
-  REQUIRE(reno_run({quickstart, two[0], two[1], "--output", (folder.path() / "first").string()}).status == 0);
+  REQUIRE(reno_run({quickstart, "--set", "run.iterations=2", "--set", "run.device=cpu", "--output",
+                    (folder.path() / "first").string()})
+              .status == 0);
   const auto resolved = (folder.path() / "first" / "experiment.toml").string();
   const Outcome again = Program({resolved, "--output", "second"}, folder.path()).wait();
   INFO(again.errors);
@@ -163,7 +164,8 @@ TEST_CASE("all five rewards run together, and any one can be left out by hand", 
   const std::string all = std::string(RENO_SOURCE_DIR) + "/configs/shapes-all-rewards.toml";
   const auto run = [&](const std::string& name, std::vector<std::string> more) {
     const auto output = folder.path() / name;
-    more.insert(more.begin(), {all, "--set", "run.iterations=4", "--output", output.string()});
+    more.insert(more.begin(),
+                {all, "--set", "run.iterations=4", "--set", "run.device=cpu", "--output", output.string()});
     const Outcome outcome = reno_run(more);
     INFO(outcome.errors);
     REQUIRE(outcome.status == 0);

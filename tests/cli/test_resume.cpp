@@ -21,9 +21,11 @@ namespace fs = std::filesystem;
 const std::string quickstart = std::string(RENO_SOURCE_DIR) + "/configs/quickstart.toml";
 
 std::vector<std::string> arguments(const fs::path& output, bool resume = false) {
-  std::vector<std::string> all = {quickstart,     "--set", "run.iterations=12",           "--set",
-                                  "run.batch=2",  "--set", "run.checkpoint_seconds=0.05", "--output",
-                                  output.string()};
+  std::vector<std::string> all = {quickstart, "--output", output.string()};
+  // On a GPU sums need not repeat to the last bit.
+  for (const char* setting :
+       {"run.device=cpu", "run.iterations=12", "run.batch=2", "run.checkpoint_seconds=0.05"})
+    all.insert(all.end(), {"--set", setting});
   if (resume) all.emplace_back("--resume");
   return all;
 }

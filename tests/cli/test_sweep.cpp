@@ -19,7 +19,7 @@ const std::string shapes = std::string(RENO_SOURCE_DIR) + "/examples/shapes";
 std::vector<std::string> arguments(const TemporaryFolder& folder, const std::string& output,
                                    const std::vector<std::string>& more = {}) {
   std::ofstream(folder.path() / "sweep.toml")
-      << "[run]\ntask = \"example-prompts\"\nprompts = \"" << RENO_SOURCE_DIR
+      << "[run]\ndevice = \"cpu\"\ntask = \"example-prompts\"\nprompts = \"" << RENO_SOURCE_DIR
       << "/configs/quickstart-prompts.txt\"\niterations = 2\nbatch = 2\n"
       << "[generator]\nplugin = \"sd-turbo\"\nweights = \"" << shapes << "/generator\"\n"
       << "[[reward]]\nplugin = \"clip-score\"\nweights = \"" << shapes << "/rewards/clip\"\n"

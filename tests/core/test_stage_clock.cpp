@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "reno/stage_clock.hpp"
+#include "support/gpu.hpp"
 
 using namespace reno;
 
@@ -52,4 +53,19 @@ TEST_CASE("a gradient's arrival ends a stage of the way back", "[stage-clock]") 
 TEST_CASE("without a clock nothing is marked", "[stage-clock]") {
   mark_stage(nullptr, "anything");
   mark_gradient(nullptr, at::ones({1}).requires_grad_(), "anything");
+}
+
+TEST_CASE("a clock that waits, waits for its own device", "[stage-clock][cuda]") {
+  if (!reno::test::gpu()) return;
+  // The last one, which is not the current device where there are several.
+  const auto last = static_cast<c10::DeviceIndex>(torch::cuda::device_count() - 1);
+  const at::Device device(at::kCUDA, last);
+  auto x = at::ones({2048, 2048}, device);
+  StageClock clock(device, /*synchronize=*/true);
+  clock.start();
+  for (int i = 0; i < 200; ++i) x = x.matmul(x) * 1e-4;
+  clock.mark("products");
+  const c10::impl::VirtualGuardImpl guard(device.type());
+  CHECK(guard.queryStream(guard.getStream(device)));
+  CHECK(clock.take().all().at(0).second > 0);
 }

@@ -5,129 +5,46 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <cmath>
 #include <cstdio>
 #include <fstream>
 #include <map>
 #include <set>
 
-#include "reno/experiment/toml.hpp"
+#include "goldens/tiny_generators.hpp"
 #include "reno/io/invented_source.hpp"
 #include "reno/loop.hpp"
 #include "reno/nn/meta_kernels.hpp"
 #include "reno/nn/modules.hpp"
 #include "reno/run/dry_run.hpp"
 #include "reno/run/memory.hpp"
-#include "reno/run/noise.hpp"
-#include "support/golden.hpp"
-#include "support/plugins.hpp"
+#include "support/gpu.hpp"
 #include "support/temporary_folder.hpp"
-
-namespace {
 
 using namespace reno;
 using namespace reno::test;
 namespace fs = std::filesystem;
 
-/// How each generator is told where its tiny model is: option -> path below its folder of the reference data.
-const std::map<std::string, std::map<std::string, std::string>> tiny_models = {
-    {"sd-turbo", {{"weights", "model"}}},
-    {"sdxl-turbo", {{"weights", "model"}, {"vae", "vae-fp16-fix"}}},
-    {"hyper-sd", {{"weights", "base"}, {"unet", "Hyper-SDXL-1step-Unet.safetensors"}}},
-    {"pixart", {{"weights", "base"}, {"dmd", "dmd"}}},
-    {"flux-schnell", {{"weights", "model"}}},
-};
-
-/// Folders with goldens of generators and rewards: preset a's in this repository is cut down.
-std::vector<fs::path> presets() {
-  std::vector<fs::path> found;
-  for (const char* preset : {"a", "b"})
-    if (const auto folder = fs::path(RENO_SOURCE_DIR) / "../shared/goldens" / preset; fs::exists(folder))
-      found.push_back(folder);
-  if (found.size() < 2) WARN("skipped: generators whose reference data is not beside the checkout");
-  if (found.empty()) found.push_back(fs::path(RENO_TEST_DATA) / "goldens/a");
-  return found;
-}
-
-std::string generator_section(const std::string& name, const fs::path& folder) {
-  std::string text = fmt::format("[generator]\nplugin = \"{}\"\n", name);
-  for (const auto& [option, path] : tiny_models.at(name))
-    text += fmt::format("{} = \"{}\"\n", option, (folder / path).string());
-  const auto golden = read_json_object(folder / "golden.json");
-  if (golden.contains("size"))  // of an image that the weights do not tell
-    text += fmt::format("height = {}\nwidth = {}\n", golden["size"]["height"].get<int>(),
-                        golden["size"]["width"].get<int>());
-  return text;
-}
-
-std::string reward_sections(const fs::path& rewards) {
-  std::string text;
-  for (const auto& [plugin, weight] :
-       {std::pair("hpsv2", 5.0), std::pair("imagereward", 1.0), std::pair("clip-score", 0.01),
-        std::pair("pickscore", 0.05), std::pair("aesthetic", 0.1)}) {
-    const auto folder = rewards / (plugin == std::string("clip-score") ? "clip" : plugin);
-    text += fmt::format("[[reward]]\nplugin = \"{}\"\nweight = {}\nweights = \"{}\"\n", plugin, weight,
-                        folder.string());
-  }
-  return text + fmt::format("clip = \"{}\"\n", (rewards / "aesthetic/ViT-L-14.pt").string());
-}
-
-Experiment parse(const std::string& text) {
-  return parse_experiment("[run]\ndevice = \"cpu\"\n" + text, "generators.toml", plugin_registry());
-}
-
-AnyGenerator load(const std::string& name, const fs::path& folder, const std::string& dtype = "float64",
-                  const std::string& memory = "balanced") {
-  const auto experiment =
-      parse("dtype = \"" + dtype + "\"\nmemory = \"" + memory + "\"\n" + generator_section(name, folder) +
-            "[[reward]]\nplugin = \"clip-score\"\n");  // which is not loaded
-  return create_component(plugin_registry().generators, name, experiment.generator.options,
-                          quiet_context(experiment));
-}
-
-/// Calls `check(name, folder)` for every registered generator and preset.
-template <class Check>
-void for_each_generator(const Check& check) {
-  for (const auto& [name, entry] : plugin_registry().generators) {
-    INFO(name);
-    REQUIRE(tiny_models.contains(name));
-    for (const auto& preset : presets()) {
-      const auto folder = preset / "generators" / name;
-      if (!fs::exists(folder / tiny_models.at(name).at("weights"))) continue;
-      INFO(folder.string());
-      check(name, folder);
-    }
-  }
-}
-
-at::Tensor noise_of(const AnyGenerator& generator, std::int64_t images, std::uint64_t seed = 1) {
-  std::vector<at::Tensor> noises;
-  for (std::int64_t i = 0; i < images; ++i)
-    noises.push_back(NoiseSource(seed, static_cast<std::uint64_t>(i), generator.noise_shape()).draw());
-  return at::cat(noises).to(at::kDouble);
-}
-
-const Prompts prompts{"a red circle", "", "two green cats and a dog"};
-
-}  // namespace
-
 TEST_CASE("generators: the same noise gives the same image, bit for bit", "[goldens]") {
   for_each_generator([](const std::string& name, const fs::path& folder) {
-    const auto first = load(name, folder), second = load(name, folder);
+    const auto first = load_tiny(name, folder), second = load_tiny(name, folder);
     const auto noise = noise_of(first, 1);
-    const auto conditioning = first.encode({prompts[0]});
+    const auto conditioning = first.encode({tiny_prompts[0]});
     const auto image = first.generate(noise, conditioning);
     CHECK(at::equal(image, first.generate(noise, conditioning)));
-    CHECK(at::equal(image, second.generate(noise, second.encode({prompts[0]}))));
+    CHECK(at::equal(image, second.generate(noise, second.encode({tiny_prompts[0]}))));
     CHECK_FALSE(at::equal(image, first.generate(noise_of(first, 1, 2), conditioning)));
-    CHECK_FALSE(at::equal(image, first.generate(noise, first.encode({prompts[2]}))));
+    CHECK_FALSE(at::equal(image, first.generate(noise, first.encode({tiny_prompts[2]}))));
   });
 }
 
-TEST_CASE("generators: images have the size of their noise, lie in [0, 1], and no weight wants a gradient",
-          "[goldens]") {
+TEST_CASE(
+    "generators: images have the size of their noise, lie in [0, 1], in the run's dtype and on its device, "
+    "and no weight wants a gradient",
+    "[goldens]") {
   for_each_generator([](const std::string& name, const fs::path& folder) {
-    const auto generator = load(name, folder);
-    const auto image = generator.generate(noise_of(generator, 1), generator.encode({prompts[0]}));
+    const auto generator = load_tiny(name, folder);
+    const auto image = generator.generate(noise_of(generator, 1), generator.encode({tiny_prompts[0]}));
     REQUIRE(image.dim() == 4);
     CHECK(image.size(0) == 1);
     CHECK(image.size(1) == 3);
@@ -136,23 +53,57 @@ TEST_CASE("generators: images have the size of their noise, lie in [0, 1], and n
     CHECK(image.scalar_type() == at::kDouble);
     CHECK(image.device() == at::kCPU);
     CHECK_FALSE(image.requires_grad());
-    const auto half = load(name, folder, "bfloat16");
-    const auto small = half.generate(noise_of(half, 1).to(at::kFloat), half.encode({prompts[0]}));
-    CHECK(small.scalar_type() == (name == "hyper-sd" ? at::kHalf : at::kBFloat16));
-    CHECK(small.sizes() == image.sizes());
+    for (const auto& [dtype, type] : {std::pair("float32", at::kFloat), std::pair("float16", at::kHalf),
+                                      std::pair("bfloat16", at::kBFloat16)})
+      for (const auto device : devices()) {
+        INFO(dtype << " " << device);
+        const auto other = load_tiny(name, folder, dtype, "balanced", device);
+        const auto noise = noise_of(other, 1).to(device, at::kFloat).requires_grad_(true);
+        const auto made = other.generate(noise, other.encode({tiny_prompts[0]}));
+        CHECK(made.scalar_type() == (name == "hyper-sd" ? at::kHalf : type));
+        CHECK(made.device() == device);
+        CHECK(made.sizes() == image.sizes());
+        made.sum().backward();
+        CHECK(noise.grad().scalar_type() == at::kFloat);
+        CHECK(noise.grad().device() == device);
+        CHECK(noise.grad().isfinite().all().item<bool>());
+      }
+  });
+}
+
+TEST_CASE("generators: on the meta device shapes are the same, backwards and refining too", "[goldens]") {
+  register_meta_kernels();
+  for_each_generator([](const std::string& name, const fs::path& folder) {
+    const auto real = load_tiny(name, folder, "float32"),
+               shadow = load_tiny(name, folder, "float16", "balanced", at::kMeta);
+    const auto image =
+        real.generate(noise_of(real, 2).to(at::kFloat), real.encode({tiny_prompts[0], tiny_prompts[2]}));
+    CHECK(shadow.noise_shape() == real.noise_shape());
+    auto shape = shadow.noise_shape();
+    shape.insert(shape.begin(), 2);
+    const auto noise = at::empty(shape, at::TensorOptions(at::kMeta)).requires_grad_(true);
+    const auto conditioning = shadow.encode({tiny_prompts[0], tiny_prompts[2]});
+    const auto made = shadow.generate(noise, conditioning);
+    CHECK(made.sizes() == image.sizes());
+    CHECK(made.scalar_type() == at::kHalf);
+    made.sum().backward();
+    CHECK(noise.grad().sizes() == noise.sizes());
+    if (shadow.can_refine()) CHECK(shadow.refine(noise, conditioning, 2, 5.0).sizes() == image.sizes());
   });
 }
 
 TEST_CASE("generators: a batch equals its images alone", "[goldens]") {
   for_each_generator([](const std::string& name, const fs::path& folder) {
-    const auto generator = load(name, folder);
+    const auto generator = load_tiny(name, folder);
     const auto noise = noise_of(generator, 3).requires_grad_(true);
-    const auto together = generator.generate(noise, generator.encode(prompts));
+    const auto together = generator.generate(noise, generator.encode(tiny_prompts));
+    at::manual_seed(2);
     const auto weights = at::randn_like(together);
     (together * weights).sum().backward();
     for (std::int64_t i = 0; i < 3; ++i) {
       const auto single = noise.detach().narrow(0, i, 1).clone().requires_grad_(true);
-      const auto image = generator.generate(single, generator.encode({prompts[static_cast<std::size_t>(i)]}));
+      const auto image =
+          generator.generate(single, generator.encode({tiny_prompts[static_cast<std::size_t>(i)]}));
       (image * weights.narrow(0, i, 1)).sum().backward();
       check_absolute(name + " batch: image", together.detach().narrow(0, i, 1), image.detach(), 1e-11);
       check_relative_norm(name + " batch: gradient", noise.grad().narrow(0, i, 1), single.grad(), 1e-10);
@@ -162,21 +113,31 @@ TEST_CASE("generators: a batch equals its images alone", "[goldens]") {
 
 TEST_CASE("generators: the gradient agrees with finite differences", "[goldens]") {
   for_each_generator([](const std::string& name, const fs::path& folder) {
-    const auto generator = load(name, folder);
-    const auto conditioning = generator.encode({prompts[0]});
+    const auto generator = load_tiny(name, folder);
+    const auto conditioning = generator.encode({tiny_prompts[0]});
     const auto noise = noise_of(generator, 1).requires_grad_(true);
     const auto image = generator.generate(noise, conditioning);
+    at::manual_seed(3);
     const auto weights = at::randn_like(image);
     (image * weights).sum().backward();
     const c10::NoGradGuard no_grad;
-    // Along the gradient, where the slope is largest.
-    const auto direction = noise.grad() / noise.grad().norm();
-    const auto value = [&](double h) {
-      return (generator.generate(noise + h * direction, conditioning) * weights).sum().item<double>();
+    const auto value = [&](const at::Tensor& at_noise) {
+      return (generator.generate(at_noise, conditioning) * weights).sum().item<double>();
     };
-    const double h = 1e-6, slope = noise.grad().norm().item<double>();
+    const double steepest = noise.grad().norm().item<double>();
+    const auto error_along = [&](const at::Tensor& direction) {
+      const double h = 1e-6, slope = (noise.grad() * direction).sum().item<double>();
+      return std::abs((value(noise + h * direction) - value(noise - h * direction)) / (2 * h) - slope);
+    };
+    // Along the gradient, where the slope is largest, and where it is what a random direction sees of it.
     check_deviation(name + " gradient against finite differences",
-                    std::abs((value(h) - value(-h)) / (2 * h) - slope) / slope, 1e-5);
+                    error_along(noise.grad() / steepest) / steepest, 1e-5);
+    for (int i = 0; i < 4; ++i) {
+      const auto direction = at::randn_like(noise);
+      const double seen = steepest / std::sqrt(static_cast<double>(noise.numel()));
+      check_deviation(name + " gradient against finite differences, random directions",
+                      error_along(direction / direction.norm()) / seen, 1e-5);
+    }
   });
 }
 
@@ -186,9 +147,9 @@ TEST_CASE("generators: the three memory modes give the same numbers", "[goldens]
       at::Tensor image, gradient, refined;
     };
     const auto numbers = [&](const std::string& memory) {
-      const auto generator = load(name, folder, "float64", memory);
+      const auto generator = load_tiny(name, folder, "float64", memory);
       const auto noise = noise_of(generator, 2).requires_grad_(true);
-      const Prompts two{prompts[0], prompts[2]};
+      const Prompts two{tiny_prompts[0], tiny_prompts[2]};
       const auto image = generator.generate(noise, generator.encode(two));  // which nobody else holds
       at::manual_seed(1);
       (image * at::randn_like(image)).sum().backward();
@@ -210,15 +171,15 @@ TEST_CASE("generators: the three memory modes give the same numbers", "[goldens]
 
 TEST_CASE("generators: refined images have the size of the others, and no graph", "[goldens]") {
   for_each_generator([](const std::string& name, const fs::path& folder) {
-    const auto generator = load(name, folder);
+    const auto generator = load_tiny(name, folder);
     if (!generator.can_refine()) return;
     const auto noise = noise_of(generator, 2).requires_grad_(true);
-    const auto conditioning = generator.encode({prompts[0], prompts[2]});
+    const auto conditioning = generator.encode({tiny_prompts[0], tiny_prompts[2]});
     const auto refined = generator.refine(noise, conditioning, 2, 3.0);
     CHECK_FALSE(refined.requires_grad());
     CHECK(refined.sizes() == generator.generate(noise, conditioning).sizes());
     const auto alone =
-        generator.refine(noise.detach().narrow(0, 1, 1), generator.encode({prompts[2]}), 2, 3.0);
+        generator.refine(noise.detach().narrow(0, 1, 1), generator.encode({tiny_prompts[2]}), 2, 3.0);
     check_absolute(name + " batch: refined image", refined.narrow(0, 1, 1), alone, 1e-9);
   });
 }
@@ -422,8 +383,8 @@ class AbsentWeights {
 TEST_CASE("generators: in lean mode, nothing is computed with weights that are away", "[goldens]") {
   register_meta_kernels();
   for_each_generator([](const std::string& name, const fs::path& folder) {
-    const auto experiment = parse("memory = \"lean\"\n" + generator_section(name, folder) +
-                                  reward_sections(folder.parent_path().parent_path() / "rewards"));
+    const auto experiment = parse_tiny("memory = \"lean\"\n" + generator_section(name, folder) +
+                                       reward_sections(folder.parent_path().parent_path() / "rewards"));
     Context context = quiet_context(experiment);
     context.device = at::kMeta;
     const AbsentWeights absent;
@@ -472,7 +433,7 @@ TEST_CASE("generators: the loss of all five rewards falls", "[goldens]") {
   for_each_generator([](const std::string& name, const fs::path& folder) {
     const auto rewards = folder.parent_path().parent_path() / "rewards";
     const auto experiment =
-        parse("iterations = 8\n" + generator_section(name, folder) + reward_sections(rewards));
+        parse_tiny("iterations = 8\n" + generator_section(name, folder) + reward_sections(rewards));
     const Context context = quiet_context(experiment);
     const Objective objective = load_objective(experiment, plugin_registry(), context);
     AnyOptimizer optimizer = make_optimizer(experiment, plugin_registry(), context);

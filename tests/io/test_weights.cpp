@@ -1,10 +1,10 @@
 #include <ATen/ATen.h>
-#include <ATen/detail/CUDAHooksInterface.h>
 
 #include <catch2/catch.hpp>
 
 #include "reno/io/safetensors.hpp"
 #include "reno/io/weights.hpp"
+#include "support/gpu.hpp"
 #include "support/temporary_folder.hpp"
 
 using reno::LoadError;
@@ -256,10 +256,8 @@ TEST_CASE("On the meta device what waits elsewhere takes no memory and keeps its
 }
 
 TEST_CASE("A component moves to the GPU and back as one unit", "[cuda]") {
-  if (!at::hasCUDA() || at::detail::getCUDAHooks().deviceCount() == 0) {
-    WARN("skipped: there is no CUDA device");
-    return;
-  }
+  const auto device = reno::test::gpu();
+  if (!device) return;
   const Checkpoint checkpoint;
   const Weights w = checkpoint.open(at::kHalf);
   const auto converted = w.get("attn.to_q.weight");
@@ -267,7 +265,7 @@ TEST_CASE("A component moves to the GPU and back as one unit", "[cuda]") {
   const auto fused = w.adopt(at::cat({converted, converted}));
   const auto alias = same;
   const auto* const mapped = same.const_data_ptr();
-  w.to(at::Device(at::kCUDA, 0));
+  w.to(*device);
   for (const auto& tensor : {converted, same, fused, alias, w.get("attn.to_k.weight")})
     CHECK(tensor.is_cuda());
   CHECK(at::equal(converted.cpu(), checkpoint.tensors.at("attn.to_q.weight").to(at::kHalf)));
@@ -277,7 +275,7 @@ TEST_CASE("A component moves to the GPU and back as one unit", "[cuda]") {
   CHECK(at::equal(fused, at::cat({converted, converted})));
 
   for (int visit = 0; visit < 2; ++visit) {
-    w.to(at::Device(at::kCUDA, 0), /*lock_pages=*/true);
+    w.to(*device, /*lock_pages=*/true);
     for (const auto& tensor : {converted, same, fused}) CHECK(tensor.is_cuda());
     CHECK(at::equal(converted.cpu(), checkpoint.tensors.at("attn.to_q.weight").to(at::kHalf)));
     w.to(at::kCPU);
@@ -285,6 +283,6 @@ TEST_CASE("A component moves to the GPU and back as one unit", "[cuda]") {
     CHECK(at::equal(same, checkpoint.tensors.at("blocks.10.norm.weight")));
   }
 
-  const Weights direct = checkpoint.open(at::kHalf, at::Device(at::kCUDA, 0));
+  const Weights direct = checkpoint.open(at::kHalf, *device);
   CHECK(at::equal(direct.get("attn.to_q.weight").cpu(), converted));
 }

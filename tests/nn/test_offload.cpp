@@ -10,6 +10,7 @@
 #include "reno/nn/modules.hpp"
 #include "reno/nn/offload.hpp"
 #include "reno/pipelines/in_stages.hpp"
+#include "support/gpu.hpp"
 
 using namespace reno;
 using nn::Offload;
@@ -192,4 +193,43 @@ TEST_CASE("Stages come one at a time, and the clock tells them forwards and back
     CHECK(second.runs == (alone ? 2 : 1));
     CHECK(first.present() == !alone);
   }
+}
+
+TEST_CASE("On a GPU, offloaded weights come, work and go home, forwards and backwards", "[nn][cuda]") {
+  const auto device = reno::test::gpu();
+  if (!device) return;
+  at::manual_seed(1);
+  const auto input = at::randn({2, size}), cotangent = at::randn({2, size});
+  for (const auto visits : {Visits::every_iteration, Visits::once_per_prompt})
+    for (const auto memory : {MemoryMode::fast, MemoryMode::balanced, MemoryMode::lean}) {
+      const Network network(memory, *device, visits);
+      const auto at_home = input.clone().requires_grad_(true);
+      const auto expected = at::tanh(at::linear(at_home, network.layer.weight.cpu()));  // its bias is zero
+      expected.backward(cotangent);
+      const bool stays = nn::stay_on_device(memory, visits);
+      const auto is_home = [&] { return network.layer.weight.is_cpu(); };
+      CHECK(is_home() == !stays);
+      const auto watched = [&](const at::Tensor& x) {
+        CHECK(network.layer.weight.is_cuda());
+        return network(x);
+      };
+      for (int visit = 0; visit < 2; ++visit) {  // page-locked memory is made at the first
+        for (const bool rebuild : {false, true}) {
+          const auto x = input.to(*device).requires_grad_(true);
+          const auto y =
+              rebuild ? network.home.rebuilding_graph(x, watched) : network.home.keeping_graph(x, watched);
+          CHECK(is_home() == (!stays && rebuild));
+          y.backward(cotangent.to(*device));
+          CHECK((y.detach().cpu() - expected).abs().max().item<double>() <= 1e-6);
+          CHECK((x.grad().cpu() - at_home.grad()).abs().max().item<double>() <= 1e-6);
+        }
+        const auto alone = network.home.during([&] {
+          const at::NoGradGuard no_grad;
+          return watched(input.to(*device));
+        });
+        CHECK((alone.cpu() - expected).abs().max().item<double>() <= 1e-6);
+        CHECK(is_home() == !stays);
+        if (!stays) CHECK(network.layer.weight.is_pinned() == (visits == Visits::every_iteration));
+      }
+    }
 }

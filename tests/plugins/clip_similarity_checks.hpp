@@ -12,10 +12,12 @@ namespace reno::test {
 template <class R>
 void check_against_transformers(const std::string& name) {
   for (const auto& golden : goldens("rewards/" + name)) {
-    const LoggedContext context;
-    auto reward = open_from<R>(golden.folder, context);
-    CHECK(context.logged().empty());
-    check_golden(name, reward, golden, {.loss = 3e-4}, mean_over_pairs<R>);
+    for (const auto device : devices()) {
+      const LoggedContext context(at::kFloat, device);
+      auto reward = open_from<R>(golden.folder, context);
+      CHECK(context.logged().empty());
+      check_golden(name, reward, golden, {.loss = 3e-4}, mean_over_pairs<R>, device);
+    }
     const auto tokenizer = ClipTokenizer::from_directory(golden.folder, ClipTextStyle::transformers_fast);
     for (const auto& golden_case : golden.json["cases"]) {
       const auto ids = golden[fmt::format("case{}.input_ids", golden_case["case"].get<int>())];

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <ATen/ATen.h>
-#include <ATen/Context.h>
 #include <spdlog/sinks/ostream_sink.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -16,6 +15,7 @@
 #include "reno/context.hpp"
 #include "reno/nn/meta_kernels.hpp"
 #include "support/golden.hpp"
+#include "support/gpu.hpp"
 
 namespace reno::test {
 
@@ -65,34 +65,39 @@ struct Tolerances {
   double gradient = 1e-4;  ///< relative 2-norm
 };
 
-/// Losses and gradients of every stored case. `objective(reward, pixels, prompts)` is the mean score that the
-/// loss is made of.
+/// Losses and gradients of every stored case, for a reward on `device`. `objective(reward, pixels, prompts)`
+/// is the mean score that the loss is made of.
 template <Reward R, class Objective>
 void check_golden(const std::string& name, R& reward, const Golden& golden, const Tolerances& tolerances,
-                  Objective objective) {
+                  Objective objective, at::Device device = at::kCPU) {
+  const auto check = [&](const std::string& quantity, const at::Tensor& got, const at::Tensor& expected,
+                         Measure measure, double tolerance) {
+    check_close(on_device(name + " " + quantity, device), got, expected, measure,
+                on_device(tolerance, device));
+  };
   int compared = 0;
   for (const auto& golden_case : golden.json["cases"]) {
     const auto key = fmt::format("case{}.", golden_case["case"].get<int>());
     const auto image_name = fmt::format("image{}", golden_case["image"].get<int>());
     INFO(golden.preset << " " << key);
     if (!golden.has(image_name)) continue;
-    const auto image = golden[image_name].clone().requires_grad_(true);
+    const auto image = golden[image_name].clone().to(device).requires_grad_(true);
     auto pixels = preprocess(image, reward.preprocess());
     pixels.retain_grad();
     const auto loss = R::ceiling - objective(reward, pixels, prompts_of(golden_case));
-    check_close(name + " loss", loss, golden[key + "loss"], Measure::absolute, tolerances.loss);
+    check("loss", loss, golden[key + "loss"], Measure::absolute, tolerances.loss);
     if (golden.has(key + "grad_image")) {
       torch::autograd::backward({loss});
-      check_close(name + " grad_image", image.grad(), golden[key + "grad_image"], Measure::relative_norm,
-                  tolerances.gradient);
+      check("grad_image", image.grad(), golden[key + "grad_image"], Measure::relative_norm,
+            tolerances.gradient);
     }
     if (golden.has(key + "grad_pixel_values")) {
       const auto thinned = pixels.grad().slice(2, 0, std::nullopt, 4).slice(3, 0, std::nullopt, 4);
-      check_close(name + " grad_pixel_values", thinned, golden[key + "grad_pixel_values"],
-                  Measure::relative_norm, tolerances.gradient);
+      check("grad_pixel_values", thinned, golden[key + "grad_pixel_values"], Measure::relative_norm,
+            tolerances.gradient);
     }
     if (golden.has(key + "pixel_values"))
-      check_close(name + " pixel_values", pixels, golden[key + "pixel_values"], Measure::absolute, 2e-6);
+      check("pixel_values", pixels, golden[key + "pixel_values"], Measure::absolute, 2e-6);
     ++compared;
   }
   CHECK(compared >= 1);
@@ -142,14 +147,12 @@ void check_dtypes_and_devices(Make make, const at::Tensor& pixels, const Prompts
   auto reference = make(LoggedContext(at::kDouble));
   const auto expected = reference.score(pixels, reference.encode(prompts));
   CHECK(expected.scalar_type() == at::kDouble);
-  std::vector<at::Device> devices = {at::kCPU};
-  if (at::hasCUDA()) devices.emplace_back(at::kCUDA, 0);
   for (const auto dtype : {at::kFloat, at::kHalf, at::kBFloat16}) {
     INFO(toString(dtype));
     const double tolerance = dtype == at::kFloat  ? bfloat16_tolerance / 1e3
                              : dtype == at::kHalf ? bfloat16_tolerance / 5
                                                   : bfloat16_tolerance;
-    for (const auto device : devices) {
+    for (const auto device : devices()) {
       INFO(device);
       auto reward = make(LoggedContext(dtype, device));
       const at::Tensor scores = reward.score(pixels.to(device, dtype), reward.encode(prompts));

@@ -27,13 +27,15 @@ TEST_CASE("aesthetic agrees with the original, from every form of CLIP's weights
     for (const std::string clip : {"ViT-L-14.pt", "ViT-L-14.state_dict.pt", "hf"}) {
       if (!std::filesystem::exists(golden.folder / clip)) continue;
       INFO(clip);
-      const LoggedContext context;
-      auto reward = open_from(golden.folder, golden.folder / clip, context);
-      CHECK(context.logged().empty());
       const auto mean = [](Aesthetic& aesthetic, const at::Tensor& pixels, const reno::Prompts& prompts) {
         return aesthetic.score(pixels, aesthetic.encode(prompts)).mean();
       };
-      check_golden("aesthetic (" + clip + ")", reward, golden, {.loss = 1e-5}, mean);
+      for (const auto device : devices()) {
+        const LoggedContext context(at::kFloat, device);
+        auto reward = open_from(golden.folder, golden.folder / clip, context);
+        CHECK(context.logged().empty());
+        check_golden("aesthetic (" + clip + ")", reward, golden, {.loss = 1e-5}, mean, device);
+      }
     }
   }
 }

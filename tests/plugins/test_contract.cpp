@@ -97,11 +97,11 @@ TEST_CASE("contract: gradients agree with finite differences, and a black box ha
 
 TEST_CASE("contract: every memory mode gives the same scores and gradients", "[contract]") {
   for_each_reward([](const std::string& name, const auto&) {
-    const auto measure = [&](MemoryMode memory) {
-      LoggedContext context(at::kDouble);
+    const auto measure = [&](MemoryMode memory, at::Device device = at::kCPU) {
+      LoggedContext context(at::kDouble, device);
       context.memory = memory;
       const AnyReward reward = make_reward(name, context);
-      const at::Tensor pixels = pixels_for(reward).requires_grad_(reward.differentiable());
+      const at::Tensor pixels = pixels_for(reward).to(device).requires_grad_(reward.differentiable());
       const at::Tensor scores = reward.score(pixels, reward.encode(prompts));
       if (reward.differentiable()) scores.sum().backward();
       return std::pair(scores.detach(), pixels.grad());
@@ -111,6 +111,14 @@ TEST_CASE("contract: every memory mode gives the same scores and gradients", "[c
       const auto [other_scores, other_gradient] = measure(memory);
       CHECK(at::equal(other_scores, scores));
       if (gradient.defined()) CHECK(at::equal(other_gradient, gradient));
+    }
+    const auto device = gpu();
+    if (!device) return;
+    for (const auto memory : {MemoryMode::fast, MemoryMode::balanced, MemoryMode::lean}) {
+      const auto [other_scores, other_gradient] = measure(memory, *device);
+      check_relative_norm(name + " scores on a GPU", other_scores, scores, 1e-10);
+      if (gradient.defined())
+        check_relative_norm(name + " gradient on a GPU", other_gradient, gradient, 1e-10);
     }
   });
 }

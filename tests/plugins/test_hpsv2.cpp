@@ -24,14 +24,16 @@ nn::TokenIds rows(const at::Tensor& ids) {
 
 TEST_CASE("hpsv2 agrees with the hpsv2 package: losses and gradients") {
   for (const auto& golden : goldens("rewards/hpsv2")) {
-    const LoggedContext context;
-    auto reward = open_from<Hpsv2>(golden.folder, context);
-    CHECK(context.logged().empty());
     // The package's loss is that of the first image with the first prompt alone.
     const auto first = [](Hpsv2& hpsv2, const at::Tensor& pixels, const reno::Prompts& prompts) {
       return hpsv2.score(pixels.narrow(0, 0, 1), hpsv2.encode({prompts.front()}))[0];
     };
-    check_golden("hpsv2", reward, golden, {.loss = 1e-5}, first);
+    for (const auto device : devices()) {
+      const LoggedContext context(at::kFloat, device);
+      auto reward = open_from<Hpsv2>(golden.folder, context);
+      CHECK(context.logged().empty());
+      check_golden("hpsv2", reward, golden, {.loss = 1e-5}, first, device);
+    }
   }
 }
 

@@ -20,13 +20,15 @@ reno::Prompts spread(const reno::Prompts& prompts, std::int64_t count) {
 
 TEST_CASE("imagereward agrees with the image-reward package: losses and gradients") {
   for (const auto& golden : goldens("rewards/imagereward")) {
-    const LoggedContext context;
-    auto reward = open_from<ImageReward>(golden.folder, context);
-    CHECK(context.logged().empty());
     const auto mean = [](ImageReward& model, const at::Tensor& pixels, const reno::Prompts& prompts) {
       return model.score(pixels, model.encode(spread(prompts, pixels.size(0)))).mean();
     };
-    check_golden("imagereward", reward, golden, {.loss = 5e-5}, mean);
+    for (const auto device : devices()) {
+      const LoggedContext context(at::kFloat, device);
+      auto reward = open_from<ImageReward>(golden.folder, context);
+      CHECK(context.logged().empty());
+      check_golden("imagereward", reward, golden, {.loss = 5e-5}, mean, device);
+    }
   }
 }
 
