@@ -26,6 +26,7 @@ SdxlTurbo::Options sdxl_turbo(const Golden& golden) {
   SdxlTurbo::Options options;
   options.weights = golden.folder / "model";
   options.vae = golden.folder / "vae-fp16-fix";
+  options.base_vae = golden.folder / "vae-fp16-fix";
   return options;
 }
 
@@ -33,6 +34,7 @@ HyperSd::Options hyper_sd(const Golden& golden) {
   HyperSd::Options options;
   options.weights = golden.folder / "base";
   options.unet = golden.folder / "Hyper-SDXL-1step-Unet.safetensors";
+  options.base_vae.clear();
   return options;
 }
 
@@ -199,10 +201,10 @@ TEST_CASE("sdxl-turbo: several steps agree with diffusers", "[plugins][goldens]"
     check_close("sdxl-turbo multi.turbo_4_steps.grad", noise.grad(), golden["multi.turbo_4_steps.grad"],
                 Measure::relative_norm, 5e-4);
 
-    // The base model here: the same networks, with the schedule of SDXL's base.
+    // The base model here: the same networks, with the schedule of SDXL's base; its autoencoder lies
+    // elsewhere.
     const test::TemporaryFolder folder;
     const auto base = test::writable_copy(golden.folder / "model", folder);
-    fs::copy(golden.folder / "vae-fp16-fix", base / "vae", fs::copy_options::recursive);
     fs::remove(base / "scheduler/scheduler_config.json");
     fs::copy(golden.folder / "sdxl-base/scheduler/scheduler_config.json", base / "scheduler");
     auto options = sdxl_turbo(golden);
@@ -260,6 +262,58 @@ TEST_CASE("hyper-sd decodes in float32, or in the run's dtype with an autoencode
     options.vae = test::writable_copy(golden.folder / "base/vae", folder);
     test::replace_in_file(options.vae / "config.json", "\"force_upcast\": true", "\"force_upcast\": false");
     CHECK(image().scalar_type() == at::kBFloat16);
+  }
+}
+
+TEST_CASE("SDXL's base decodes by its own autoencoder in float32, where half precision overflows",
+          "[plugins]") {
+  for (const auto& golden : test::goldens_beside("generators/sdxl-turbo")) {
+    const test::TemporaryFolder folder;
+    const auto base = test::writable_copy(golden.folder / "model", folder);
+    fs::copy(golden.folder / "vae-fp16-fix", base / "vae", fs::copy_options::recursive);
+    // One that overflows, as SDXL's: what the first norm makes good is beyond float16 before it.
+    const auto file = base / "vae/diffusion_pytorch_model.safetensors";
+    std::map<std::string, at::Tensor> tensors;
+    const auto stored = open_safetensors(golden.folder / "vae-fp16-fix/diffusion_pytorch_model.safetensors");
+    for (const auto& name : stored->names()) tensors[name] = stored->read(name).clone();
+    for (const char* part : {"weight", "bias"}) tensors[std::string("decoder.conv_in.") + part] *= 1e5;
+    fs::remove(file);
+    write_safetensors(file, tensors);
+    auto options = sdxl_turbo(golden);
+    options.base = base;
+    options.base_vae.clear();
+    const auto refined = [&](at::ScalarType dtype) {
+      SdxlTurbo generator(options, with_dtype(dtype));
+      return generator.refine(golden["latents"], generator.encode({"a cat"}), 2, 5.0);
+    };
+    const auto says = [&](const char* before, const char* after) {
+      fs::permissions(base / "vae/config.json", fs::perms::owner_write, fs::perm_options::add);
+      test::replace_in_file(base / "vae/config.json", std::string("\"force_upcast\": ") + before,
+                            std::string("\"force_upcast\": ") + after);
+    };
+    CHECK(refined(at::kHalf).isnan().any().item<bool>());
+    says("false", "true");
+    const auto expected = refined(at::kFloat);
+    const auto image = refined(at::kHalf);
+    CHECK(image.scalar_type() == at::kFloat);
+    check_close("sdxl-turbo refined in float16, decoded in float32", image, expected, Measure::absolute,
+                0.02);
+  }
+}
+
+TEST_CASE("sdxl-turbo: the model's own autoencoder decodes in float32, where its configuration asks for that",
+          "[plugins]") {
+  for (const auto& golden : test::goldens_beside("generators/sdxl-turbo")) {
+    const test::TemporaryFolder folder;
+    auto options = sdxl_turbo(golden);
+    options.vae = test::writable_copy(options.vae, folder);
+    const auto dtype_of_image = [&] {
+      const SdxlTurbo generator(options, with_dtype(at::kHalf));
+      return generator.generate(golden["latents"], generator.encode({"a cat"})).scalar_type();
+    };
+    CHECK(dtype_of_image() == at::kHalf);
+    test::replace_in_file(options.vae / "config.json", "\"force_upcast\": false", "\"force_upcast\": true");
+    CHECK(dtype_of_image() == at::kFloat);
   }
 }
 
@@ -377,6 +431,7 @@ TEST_CASE("SDXL generators: what is wrong with the files is said in one sentence
   }
   SECTION("the base is of another architecture") {
     options.base = options.weights;
+    options.base_vae.clear();
     CHECK_THROWS_WITH(load(), Contains("has no folder 'vae/'"));
   }
 }

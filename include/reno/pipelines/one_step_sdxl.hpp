@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "reno/io/hub.hpp"
 #include "reno/pipelines/refinement_base.hpp"
 #include "reno/pipelines/stable_diffusion_xl.hpp"
 #include "reno/schedulers/euler_discrete.hpp"
@@ -18,11 +19,26 @@
 namespace reno {
 
 /// The model that refines: SDXL itself, sampled by Euler's method.
-struct StableDiffusionXLBase : StableDiffusionXL {
+struct SDXLBase : StableDiffusionXL {
+  static constexpr const char* published_vae = "madebyollin/sdxl-vae-fp16-fix";
+  static constexpr const char* vae_help =
+      "hub id or directory of the autoencoder of `base`, whose default is the published one; empty: its own, "
+      "which decodes in float32 at least";
+
   schedulers::EulerDiscreteScheduler scheduler;
 
-  StableDiffusionXLBase(const Pretrained& files, const Context& context)
-      : StableDiffusionXL(files, context), scheduler(files.config("scheduler", "scheduler_config.json")) {}
+  explicit SDXLBase(const StableDiffusionXLFiles& files, const Context& context)
+      : StableDiffusionXL(files, context, files.vae_dtype(context.dtype)),
+        scheduler(files.model.config("scheduler", "scheduler_config.json")) {}
+
+  /// `vae` as a user writes it; empty: the model's own.
+  static auto with_vae(const std::filesystem::path& vae) {
+    return [vae](const Pretrained& model, const Context& context) {
+      StableDiffusionXLFiles files(model);
+      if (!vae.empty()) files.vae = resolve_checkpoint(vae.string(), context.search_paths);
+      return SDXLBase(files, context);
+    };
+  }
 };
 
 /// `Scheduler` is the sampler that reads the model's scheduler_config.json, which may be stored under
@@ -72,6 +88,7 @@ class OneStepSDXL {
   struct Choices {
     std::string variant;
     std::filesystem::path base;
+    std::filesystem::path base_vae;
     ImageSize size;
   };
 
@@ -84,7 +101,8 @@ class OneStepSDXL {
         one_step_(one_step(scheduler_)),
         model_(files, context, decoder_dtype),
         noise_shape_(model_.config.noise_shape(choices.size)),
-        base_(choices.base, choices.variant, context, noise_shape_.front()) {}
+        base_(choices.base, choices.variant, context, noise_shape_.front(),
+              SDXLBase::with_vae(choices.base_vae)) {}
 
  private:
   template <class AnyScheduler>
@@ -101,7 +119,7 @@ class OneStepSDXL {
   Steps one_step_;
   StableDiffusionXL model_;
   std::vector<std::int64_t> noise_shape_;
-  RefinementBase<StableDiffusionXLBase> base_;
+  RefinementBase<SDXLBase> base_;
 };
 
 }  // namespace reno

@@ -3,7 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -13,22 +15,27 @@
 
 namespace reno {
 
-/// `Pipeline` is built from a model directory and a context, and has the configuration of its UNet. It is
-/// loaded when it is needed, after the optimisation, and takes no memory from it; but what is wrong with its
-/// files is said at once.
+/// `Pipeline` has the configuration of its UNet. It is loaded when it is needed, after the optimisation, and
+/// takes no memory from it; but what is wrong with its files is said at once.
 template <class Pipeline>
 class RefinementBase {
  public:
+  /// Makes the pipeline from a model directory.
+  using Open = std::function<Pipeline(const Pretrained& model, const Context& context)>;
+
   /// `weights` as for Pretrained; empty: there is no such model. `channels`: of the latents that it will get.
   RefinementBase(std::filesystem::path weights, std::string variant, const Context& context,
-                 std::int64_t channels)
-      : weights_(std::move(weights)), variant_(std::move(variant)), context_(context) {
+                 std::int64_t channels, Open open)
+      : weights_(std::move(weights)),
+        variant_(std::move(variant)),
+        context_(context),
+        open_(std::move(open)) {
     if (weights_.empty()) return;
     Context rehearsal = context_;  // on the meta device nothing is read but names and shapes
     rehearsal.device = c10::kMeta;
     rehearsal.log = nullptr;
     const Pretrained files(weights_, variant_, rehearsal);
-    const Pipeline pipeline(files, rehearsal);
+    const Pipeline pipeline = open_(files, rehearsal);
     if (pipeline.config.unet.in_channels != channels)
       throw LoadError(fmt::format("{}: denoises latents of {} channels, but the one-step model's have {}",
                                   files.folder().string(), pipeline.config.unet.in_channels, channels));
@@ -38,7 +45,7 @@ class RefinementBase {
 
   /// Loads it the first time.
   const Pipeline& operator*() {
-    if (!pipeline_) pipeline_.emplace(Pretrained(weights_, variant_, context_), context_);
+    if (!pipeline_) pipeline_.emplace(open_(Pretrained(weights_, variant_, context_), context_));
     return *pipeline_;
   }
 
@@ -46,6 +53,7 @@ class RefinementBase {
   std::filesystem::path weights_;
   std::string variant_;
   Context context_;
+  Open open_;
   std::optional<Pipeline> pipeline_;
 };
 

@@ -49,6 +49,12 @@ struct StableDiffusionXLFiles {
 
   Config vae_config() const { return vae ? Config::read(*vae / "config.json") : model.config("vae"); }
 
+  /// The autoencoder's dtype in a run of `dtype`: SDXL's own overflows in half precision, and says so in its
+  /// configuration.
+  at::ScalarType vae_dtype(at::ScalarType dtype) const {
+    return vae_config().get<bool>("force_upcast", true) ? at::promote_types(dtype, at::kFloat) : dtype;
+  }
+
   std::shared_ptr<const TensorSource> vae_source() const {
     const std::string stem = "diffusion_pytorch_model";
     return vae ? open_checkpoint(*vae, stem) : model.source("vae", stem);
@@ -147,8 +153,6 @@ struct StableDiffusionXL {
     log_unused({unet_weights.weights()}, "unet", *log);
     log_unused({vae_weights.weights()}, "vae", *log, nn::AutoencoderKLDecoder::encoder_names());
   }
-  StableDiffusionXL(const Pretrained& files, const Context& context)
-      : StableDiffusionXL(StableDiffusionXLFiles(files), context) {}
 
   /// What is before the last layer of each encoder, without the final norm.
   PromptEmbeds encode(const Prompts& prompts) const {

@@ -22,6 +22,7 @@ class HyperSd : public OneStepSDXL<schedulers::LCMScheduler> {
     std::filesystem::path vae;
     std::string variant;
     std::filesystem::path base;
+    std::filesystem::path base_vae = SDXLBase::published_vae;
     std::filesystem::path preview;
     bool float16_images = true;
     ImageSize size;
@@ -40,6 +41,7 @@ class HyperSd : public OneStepSDXL<schedulers::LCMScheduler> {
       field("base", base,
             "multi-step model that refines the optimised noise, for example "
             "stabilityai/stable-diffusion-xl-base-1.0; empty: this model, in more steps");
+      field("base_vae", base_vae, SDXLBase::vae_help);
       field("float16_images", float16_images,
             "round images and their gradients to float16 whatever the run's dtype, as published (never in "
             "float64)");
@@ -64,8 +66,8 @@ class HyperSd : public OneStepSDXL<schedulers::LCMScheduler> {
 
  private:
   HyperSd(const Options& options, const Context& context, const StableDiffusionXLFiles& files)
-      : OneStepSDXL(files, {options.variant, options.base, options.size}, context,
-                    decoder_dtype(files, context.dtype),
+      : OneStepSDXL(files, {options.variant, options.base, options.base_vae, options.size}, context,
+                    files.vae_dtype(context.dtype),
                     [](const auto& scheduler) { return scheduler.at_timesteps({timestep}); }),
         float16_images_(options.float16_images && context.dtype != at::kDouble) {}
 
@@ -78,11 +80,6 @@ class HyperSd : public OneStepSDXL<schedulers::LCMScheduler> {
     if (!options.vae.empty()) files.vae = resolved(options.vae);
     files.preview = options.preview;
     return files;
-  }
-
-  /// SDXL's own autoencoder overflows in half precision, and says so in its configuration.
-  static at::ScalarType decoder_dtype(const StableDiffusionXLFiles& files, at::ScalarType dtype) {
-    return files.vae_config().get<bool>("force_upcast", true) ? at::promote_types(dtype, at::kFloat) : dtype;
   }
 
   at::Tensor rounded(const at::Tensor& images) const {

@@ -48,7 +48,10 @@ class SdTurbo {
       : model_(Pretrained(options.weights, options.variant, context), context, options.preview),
         noise_shape_(model_.config.noise_shape(options.size)),
         one_step_(prepare_one_step()),
-        base_(options.base, options.variant, context, noise_shape_.front()) {}
+        base_(
+            options.base, options.variant, context, noise_shape_.front(),
+            [](const Pretrained& model, const Context& context) { return StableDiffusion(model, context); }) {
+  }
 
   std::vector<std::int64_t> noise_shape() const { return noise_shape_; }
 

@@ -19,6 +19,7 @@ class SdxlTurbo : public OneStepSDXL<schedulers::EulerAncestralDiscreteScheduler
     std::filesystem::path vae = "madebyollin/sdxl-vae-fp16-fix";
     std::string variant;
     std::filesystem::path base;
+    std::filesystem::path base_vae = SDXLBase::published_vae;
     std::filesystem::path preview;
     ImageSize size;
 
@@ -26,23 +27,28 @@ class SdxlTurbo : public OneStepSDXL<schedulers::EulerAncestralDiscreteScheduler
       field("weights", weights, "hub id or directory of the model, in diffusers' layout");
       field("vae", vae,
             "hub id or directory of the autoencoder, whose default is one that float16 does not overflow; "
-            "empty: the model's own");
+            "empty: the model's own, which decodes in float32");
       field(
           "variant", variant,
           "which weights files, for example fp16; empty: the plain ones, or the only variant that is there");
       field("base", base,
             "multi-step model that refines the optimised noise, for example "
             "stabilityai/stable-diffusion-xl-base-1.0; empty: this model, in more steps");
+      field("base_vae", base_vae, SDXLBase::vae_help);
       field("preview", preview, PreviewDecoder::help);
       size.describe(field);
     }
   };
 
   SdxlTurbo(const Options& options, const Context& context)
-      : OneStepSDXL(files_of(options, context), {options.variant, options.base, options.size}, context, {},
-                    [](const auto& scheduler) { return scheduler.set_timesteps(1); }) {}
+      : SdxlTurbo(options, context, files_of(options, context)) {}
 
  private:
+  SdxlTurbo(const Options& options, const Context& context, const StableDiffusionXLFiles& files)
+      : OneStepSDXL(files, {options.variant, options.base, options.base_vae, options.size}, context,
+                    files.vae_dtype(context.dtype),
+                    [](const auto& scheduler) { return scheduler.set_timesteps(1); }) {}
+
   static StableDiffusionXLFiles files_of(const Options& options, const Context& context) {
     StableDiffusionXLFiles files(Pretrained(options.weights, options.variant, context));
     if (!options.vae.empty()) files.vae = resolve_checkpoint(options.vae.string(), context.search_paths);
