@@ -41,7 +41,7 @@ void check_numbers(const std::string& name, const fs::path& folder, const std::s
   INFO(dtype << ", " << memory << ", " << device);
   const auto golden = read_json_object(folder / "golden.json");
   const auto tensors = open_safetensors(folder / "golden.safetensors");
-  const auto generator = load_tiny(name, folder, dtype, memory, device);
+  const auto generator = load_tiny(name, folder, {.dtype = dtype, .memory = memory, .device = device});
   // Beside another image, which must not matter.
   const std::string prompt = golden["prompts"][0]["text"];
   const auto other = noise_of(generator, 1, 7).to(at::kFloat);
@@ -92,7 +92,8 @@ TEST_CASE("generators: several steps agree with the library's on a GPU", "[golde
     const auto golden = read_json_object(folder / "golden.json");
     const auto tensors = open_safetensors(folder / "golden.safetensors");
     const auto seed = golden["multi"][runs.at(name)].value("generator_seed", std::uint64_t{0});
-    const auto generator = load_tiny(name, folder, "float32", "lean", *device, seed);
+    const auto generator =
+        load_tiny(name, folder, {.dtype = "float32", .memory = "lean", .device = *device, .seed = seed});
     const auto conditioning = generator.encode({golden["prompts"][0]["text"].get<std::string>()});
     const auto image = generator.refine(tensors->read("latents").to(*device), conditioning, 4, 0);
     check_absolute(name + " several steps on a GPU", image,

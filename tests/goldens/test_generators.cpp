@@ -57,7 +57,7 @@ TEST_CASE(
                                       std::pair("bfloat16", at::kBFloat16)})
       for (const auto device : devices()) {
         INFO(dtype << " " << device);
-        const auto other = load_tiny(name, folder, dtype, "balanced", device);
+        const auto other = load_tiny(name, folder, {.dtype = dtype, .device = device});
         const auto noise = noise_of(other, 1).to(device, at::kFloat).requires_grad_(true);
         const auto made = other.generate(noise, other.encode({tiny_prompts[0]}));
         CHECK(made.scalar_type() == (name == "hyper-sd" ? at::kHalf : type));
@@ -74,8 +74,8 @@ TEST_CASE(
 TEST_CASE("generators: on the meta device shapes are the same, backwards and refining too", "[goldens]") {
   register_meta_kernels();
   for_each_generator([](const std::string& name, const fs::path& folder) {
-    const auto real = load_tiny(name, folder, "float32"),
-               shadow = load_tiny(name, folder, "float16", "balanced", at::kMeta);
+    const auto real = load_tiny(name, folder, {.dtype = "float32"}),
+               shadow = load_tiny(name, folder, {.dtype = "float16", .device = at::kMeta});
     const auto image =
         real.generate(noise_of(real, 2).to(at::kFloat), real.encode({tiny_prompts[0], tiny_prompts[2]}));
     CHECK(shadow.noise_shape() == real.noise_shape());
@@ -147,7 +147,7 @@ TEST_CASE("generators: the three memory modes give the same numbers", "[goldens]
       at::Tensor image, gradient, refined;
     };
     const auto numbers = [&](const std::string& memory) {
-      const auto generator = load_tiny(name, folder, "float64", memory);
+      const auto generator = load_tiny(name, folder, {.memory = memory});
       const auto noise = noise_of(generator, 2).requires_grad_(true);
       const Prompts two{tiny_prompts[0], tiny_prompts[2]};
       const auto image = generator.generate(noise, generator.encode(two));  // which nobody else holds
@@ -181,6 +181,34 @@ TEST_CASE("generators: refined images have the size of the others, and no graph"
     const auto alone =
         generator.refine(noise.detach().narrow(0, 1, 1), generator.encode({tiny_prompts[2]}), 2, 3.0);
     check_absolute(name + " batch: refined image", refined.narrow(0, 1, 1), alone, 1e-9);
+  });
+}
+
+TEST_CASE("generators: a base that refines leaves nothing on the device, in any memory mode", "[goldens]") {
+  register_meta_kernels();
+  auto& memory = MetaMemory::install();
+  for_each_generator([&](const std::string& name, const fs::path& folder) {
+    const auto sdxl = folder.parent_path() / "sdxl-turbo";
+    const std::map<std::string, std::string> bases = {
+        {"sd-turbo", fmt::format("base = \"{}\"\n", (folder / "model").string())},
+        {"sdxl-turbo", fmt::format("base = \"{0}/model\"\nbase_vae = \"{0}/vae-fp16-fix\"\n", sdxl.string())},
+        {"hyper-sd", fmt::format("base = \"{0}/model\"\nbase_vae = \"{0}/vae-fp16-fix\"\n", sdxl.string())}};
+    if (!bases.contains(name)) return;
+    for (const char* mode : {"fast", "balanced", "lean"}) {
+      INFO(mode);
+      const auto generator = load_tiny(
+          name, folder,
+          {.dtype = "float32", .memory = mode, .device = at::kMeta, .seed = 0, .options = bases.at(name)});
+      const auto conditioning = generator.encode({tiny_prompts[0]});
+      auto shape = generator.noise_shape();
+      shape.insert(shape.begin(), 1);
+      const auto noise = at::empty(shape, at::TensorOptions(at::kMeta));
+      const auto before = memory.live();
+      memory.forget_peak();
+      generator.refine(noise, conditioning, 2, 5.0);
+      CHECK(memory.live() < before + 16384);  // weights that are away are one element each
+      CHECK(memory.peak() > before + 100'000);
+    }
   });
 }
 

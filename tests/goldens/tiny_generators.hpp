@@ -72,15 +72,23 @@ inline Experiment parse_tiny(const std::string& text) {
   return parse_experiment("[run]\ndevice = \"cpu\"\n" + text, "generators.toml", plugin_registry());
 }
 
+/// How a tiny generator is loaded.
+struct LoadAs {
+  std::string dtype = "float64";
+  std::string memory = "balanced";
+  at::Device device = at::kCPU;
+  std::uint64_t seed = 0;
+  std::string options;  ///< more lines of its section
+};
+
 inline AnyGenerator load_tiny(const std::string& name, const std::filesystem::path& folder,
-                              const std::string& dtype = "float64", const std::string& memory = "balanced",
-                              at::Device device = at::kCPU, std::uint64_t seed = 0) {
-  const auto experiment = parse_tiny("dtype = \"" + dtype + "\"\nmemory = \"" + memory + "\"\n" +
-                                     generator_section(name, folder) +
+                              const LoadAs& as = {}) {
+  const auto experiment = parse_tiny("dtype = \"" + as.dtype + "\"\nmemory = \"" + as.memory + "\"\n" +
+                                     generator_section(name, folder) + as.options +
                                      "[[reward]]\nplugin = \"clip-score\"\n");  // which is not loaded
   Context context = quiet_context(experiment);
-  context.device = device;
-  context.seed = seed;
+  context.device = as.device;
+  context.seed = as.seed;
   return create_component(plugin_registry().generators, name, experiment.generator.options, context);
 }
 

@@ -15,8 +15,10 @@
 
 namespace reno {
 
-/// `Pipeline` has the configuration of its UNet. It is loaded when it is needed, after the optimisation, and
-/// takes no memory from it; but what is wrong with its files is said at once.
+/// `Pipeline` has the configuration of its UNet. It is loaded when it is needed, after the optimisation of
+/// the first batch, and takes no memory of the device from that of the others: in every memory mode its
+/// weights wait on the host, and each network visits the device for its part of a refinement. What is wrong
+/// with its files is said at once.
 template <class Pipeline>
 class RefinementBase {
  public:
@@ -30,6 +32,7 @@ class RefinementBase {
         variant_(std::move(variant)),
         context_(context),
         open_(std::move(open)) {
+    context_.memory = MemoryMode::lean;
     if (weights_.empty()) return;
     Context rehearsal = context_;  // on the meta device nothing is read but names and shapes
     rehearsal.device = c10::kMeta;
