@@ -1,8 +1,12 @@
 #include <ATen/ATen.h>
+#include <spdlog/sinks/ostream_sink.h>
 
 #include <catch2/catch.hpp>
+#include <sstream>
 
 #include "reno/io/checkpoint.hpp"
+#include "reno/io/pretrained.hpp"
+#include "reno/io/safetensors.hpp"
 #include "support/temporary_folder.hpp"
 
 using reno::find_checkpoint;
@@ -114,4 +118,40 @@ TEST_CASE("The reference pipelines' checkpoints open: shards, variants, both sty
     if (half->find(name)->dtype == at::kHalf)
       CHECK(at::equal(plain->read(name).to(at::kHalf), half->read(name)));
   }
+}
+
+TEST_CASE("A component without the variant gives its plain weights and says so, but some must have it") {
+  const TemporaryFolder folder;
+  const auto write = [&](const std::string& name, float value) {
+    std::filesystem::create_directories((folder / name).parent_path());
+    reno::write_safetensors(folder / name, {{"x", at::full({1}, value)}});
+  };
+  write("unet/diffusion_pytorch_model.safetensors", 1);
+  write("unet/diffusion_pytorch_model.fp16.safetensors", 2);
+  write("vae/diffusion_pytorch_model.safetensors", 3);
+  write("vae/diffusion_pytorch_model.ema.safetensors", 4);
+  write("text_encoder/model.ema.safetensors", 5);
+  std::ostringstream said;
+  reno::Context context;
+  context.log =
+      std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::ostream_sink_st>(said));
+  context.log->set_pattern("%v");
+  const reno::Pretrained files(folder.path(), "fp16", context);
+  const auto value = [&](const reno::Pretrained& from, const char* component, const char* stem) {
+    return from.source(component, stem)->read("x").item<float>();
+  };
+  CHECK(value(files, "unet", "diffusion_pytorch_model") == 2);
+  CHECK(said.str().empty());
+  CHECK(value(files, "vae", "diffusion_pytorch_model") == 3);
+  CHECK(said.str() ==
+        (folder / "vae").string() +
+            ": there is no variant 'fp16' of diffusion_pytorch_model, the plain weights are taken\n");
+  CHECK_THAT(message_of<LoadError>([&] { value(files, "text_encoder", "model"); }),
+             Catch::Contains("has no weights model.fp16.safetensors (nor their index), it holds "
+                             "model.ema.safetensors"));
+  CHECK(message_of<LoadError>([&] { reno::Pretrained(folder.path(), "fp61", context); }) ==
+        folder.path().string() +
+            ": no component has weights of the variant 'fp61'; without `variant` the plain ones are taken");
+  const reno::Pretrained preferred(folder.path(), "fp61", context, reno::Variant::preferred);
+  CHECK(value(preferred, "unet", "diffusion_pytorch_model") == 1);
 }

@@ -209,6 +209,6 @@ TEST_CASE("pixart: what is wrong with its directories is said in one sentence", 
   SECTION("no such variant") {
     PixArt::Options options;
     options.variant = "fp16";
-    CHECK_THROWS_WITH(load(model, {}, options), Contains("text_encoder: has no weights model.fp16"));
+    CHECK_THROWS_WITH(load(model, {}, options), Contains("base: no component has weights of the variant 'fp16'"));
   }
 }

@@ -105,6 +105,12 @@ inline std::string list(const std::vector<std::string>& names) {
 
 }  // namespace detail::checkpoint
 
+/// Whether a directory holds weights of exactly this variant; "" are the plain ones.
+inline bool has_checkpoint(const std::filesystem::path& directory, const std::string& stem,
+                           const std::string& variant) {
+  return detail::checkpoint::find_variants(detail::checkpoint::file_names(directory), stem).contains(variant);
+}
+
 /// The file or index that `open_checkpoint` would open in a directory. Throws LoadError that lists what is
 /// there.
 inline std::filesystem::path find_checkpoint(const std::filesystem::path& directory, const std::string& stem,

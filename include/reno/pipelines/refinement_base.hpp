@@ -25,7 +25,8 @@ class RefinementBase {
   /// Makes the pipeline from a model directory.
   using Open = std::function<Pipeline(const Pretrained& model, const Context& context)>;
 
-  /// `weights` as for Pretrained; empty: there is no such model. `channels`: of the latents that it will get.
+  /// `weights` as for Pretrained; empty: there is no such model. `variant`: the one-step model's, which this
+  /// one may not have. `channels`: of the latents that it will get.
   RefinementBase(std::filesystem::path weights, std::string variant, const Context& context,
                  std::int64_t channels, Open open)
       : weights_(std::move(weights)),
@@ -37,7 +38,7 @@ class RefinementBase {
     Context rehearsal = context_;  // on the meta device nothing is read but names and shapes
     rehearsal.device = c10::kMeta;
     rehearsal.log = nullptr;
-    const Pretrained files(weights_, variant_, rehearsal);
+    const Pretrained files(weights_, variant_, rehearsal, Variant::preferred);
     const Pipeline pipeline = open_(files, rehearsal);
     if (pipeline.config.unet.in_channels != channels)
       throw LoadError(fmt::format("{}: denoises latents of {} channels, but the one-step model's have {}",
@@ -48,7 +49,8 @@ class RefinementBase {
 
   /// Loads it the first time.
   const Pipeline& operator*() {
-    if (!pipeline_) pipeline_.emplace(open_(Pretrained(weights_, variant_, context_), context_));
+    if (!pipeline_)
+      pipeline_.emplace(open_(Pretrained(weights_, variant_, context_, Variant::preferred), context_));
     return *pipeline_;
   }
 

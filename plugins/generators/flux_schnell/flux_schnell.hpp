@@ -24,9 +24,7 @@ class FluxSchnell {
 
     void describe(auto& field) {
       field("weights", weights, "hub id or directory of the model, in diffusers' layout");
-      field(
-          "variant", variant,
-          "which weights files, for example fp16; empty: the plain ones, or the only variant that is there");
+      field("variant", variant, Pretrained::variant_help);
       field("height", height, "of the image in pixels, a multiple of 16", bounds{1, 4096});
       field("width", width, "of the image in pixels, a multiple of 16", bounds{1, 4096});
     }

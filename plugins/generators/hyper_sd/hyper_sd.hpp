@@ -35,9 +35,7 @@ class HyperSd : public OneStepSDXL<schedulers::LCMScheduler> {
             "hub id or directory of another autoencoder, for example madebyollin/sdxl-vae-fp16-fix, which "
             "decodes "
             "in the run's dtype; empty: the model's own, which decodes in float32");
-      field(
-          "variant", variant,
-          "which weights files, for example fp16; empty: the plain ones, or the only variant that is there");
+      field("variant", variant, Pretrained::variant_help);
       field("base", base,
             "multi-step model that refines the optimised noise, for example "
             "stabilityai/stable-diffusion-xl-base-1.0; empty: this model, in more steps");

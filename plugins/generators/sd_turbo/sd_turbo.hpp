@@ -27,9 +27,7 @@ class SdTurbo {
 
     void describe(auto& field) {
       field("weights", weights, "hub id or directory of the model, in diffusers' layout");
-      field(
-          "variant", variant,
-          "which weights files, for example fp16; empty: the plain ones, or the only variant that is there");
+      field("variant", variant, Pretrained::variant_help);
       field("base", base,
             "multi-step model that refines the optimised noise, for example "
             "stabilityai/stable-diffusion-2-1-base; "

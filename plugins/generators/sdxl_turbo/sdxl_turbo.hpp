@@ -28,9 +28,7 @@ class SdxlTurbo : public OneStepSDXL<schedulers::EulerAncestralDiscreteScheduler
       field("vae", vae,
             "hub id or directory of the autoencoder, whose default is one that float16 does not overflow; "
             "empty: the model's own, which decodes in float32");
-      field(
-          "variant", variant,
-          "which weights files, for example fp16; empty: the plain ones, or the only variant that is there");
+      field("variant", variant, Pretrained::variant_help);
       field("base", base,
             "multi-step model that refines the optimised noise, for example "
             "stabilityai/stable-diffusion-xl-base-1.0; empty: this model, in more steps");
