@@ -46,7 +46,15 @@ concept Generator = requires(G generator, const Prompts& prompts, const at::Tens
     } -> std::convertible_to<at::Tensor>;
 };
 
-/// Optional part of a generator: several sampling steps from the optimised noise, without gradient.
+/// How a generator's multi-step images are published; what `[refine]` says goes before it.
+struct PublishedRefinement {
+  std::int64_t steps;
+  double guidance;
+  bool by_base;  ///< by a larger model, which the experiment names: without one there is no such default
+};
+
+/// Optional part of a generator: several sampling steps from the optimised noise, without gradient. A static
+/// member `published_refinement` of the type above gives `[refine]` its defaults.
 template <class G>
 concept RefiningGenerator = Generator<G> && requires(G generator, const at::Tensor& noise) {
   {

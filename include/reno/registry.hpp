@@ -8,6 +8,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -30,6 +31,7 @@ struct Entry {
   std::string origin;                   ///< the plugin's file, or "built in"
   std::function<AnyOptions()> options;  ///< a fresh object with the defaults
   std::function<Handle(const AnyOptions&, const Context&)> create;
+  std::optional<PublishedRefinement> refinement;  ///< of a generator that has one
   double default_weight = 1.0;  ///< of a reward in the objective, when the experiment does not say
 };
 
@@ -127,7 +129,10 @@ class Registry {
     static_assert(std::is_constructible_v<Component, const Options&, const Context&>,
                   "a component is constructed from (const Options&, const reno::Context&)");
     if constexpr (Generator<Component>) {
-      generators.add(entry<Component, AnyGenerator>(name, summary));
+      auto generator = entry<Component, AnyGenerator>(name, summary);
+      if constexpr (requires { Component::published_refinement; })
+        generator.refinement = Component::published_refinement;
+      generators.add(std::move(generator));
     } else if constexpr (Reward<Component>) {
       auto reward = entry<Component, AnyReward>(name, summary);
       if constexpr (requires { Component::default_weight; })

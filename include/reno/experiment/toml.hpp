@@ -99,6 +99,24 @@ inline void check_rewards(const Experiment& experiment, const toml::table& root,
   }
 }
 
+inline bool names_base(const Experiment& experiment) {
+  if (experiment.refine.generator) return true;
+  const auto& options = experiment.generator.options.fields();
+  const auto base = std::ranges::find(options, "base", &Option::key);
+  return base != options.end() && base->get() != OptionValue(std::string());
+}
+
+/// A section [refine] that leaves out steps or guidance means the published ones, where the generator has
+/// such.
+inline void complete_refine(Experiment& experiment, const toml::table& root, const Registry& registry) {
+  const auto* table = root["refine"].as_table();
+  const auto* entry = registry.generators.find(experiment.generator.plugin);
+  if (table == nullptr || entry == nullptr || !entry->refinement) return;
+  if (entry->refinement->by_base && !names_base(experiment)) return;
+  if (!table->contains("steps")) experiment.refine.steps = entry->refinement->steps;
+  if (!table->contains("guidance")) experiment.refine.guidance = entry->refinement->guidance;
+}
+
 inline std::filesystem::path default_output(const Experiment& experiment) {
   const std::string name = experiment.run.task == Task::single || experiment.file.empty()
                                ? experiment.run.prompt
@@ -135,6 +153,7 @@ inline Experiment parse_experiment(std::string_view text, const std::filesystem:
   detail::check_run(experiment.run, root, problems);
   detail::check_rewards(experiment, root, reader.reward_tables(), problems);
   problems.raise();
+  detail::complete_refine(experiment, root, registry);
   if (experiment.run.output.empty()) experiment.run.output = detail::default_output(experiment);
   return experiment;
 }

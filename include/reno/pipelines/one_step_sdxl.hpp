@@ -46,6 +46,9 @@ struct SDXLBase : StableDiffusionXL {
 template <class Scheduler>
 class OneStepSDXL {
  public:
+  /// By SDXL.
+  static constexpr PublishedRefinement published_refinement{.steps = 50, .guidance = 5.0, .by_base = true};
+
   struct Conditioning {
     StableDiffusionXL::PromptEmbeds embeds;
     StableDiffusionXL::Conditions one_step;

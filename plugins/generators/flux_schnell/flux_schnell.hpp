@@ -30,6 +30,8 @@ class FluxSchnell {
     }
   };
 
+  static constexpr PublishedRefinement published_refinement{.steps = 4, .guidance = 0.0, .by_base = false};
+
   struct Conditioning {
     Flux::PromptEmbeds embeds;
     std::vector<nn::FluxModulation> one_step;  ///< of the transformer's layers

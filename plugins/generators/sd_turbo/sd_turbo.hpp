@@ -37,6 +37,9 @@ class SdTurbo {
     }
   };
 
+  /// By Stable Diffusion 2.1.
+  static constexpr PublishedRefinement published_refinement{.steps = 50, .guidance = 7.5, .by_base = true};
+
   struct Conditioning {
     at::Tensor prompt_embeds;  ///< (N, tokens, width)
     Prompts prompts;           ///< for `base`, which has a text encoder of its own
