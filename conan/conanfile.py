@@ -24,6 +24,7 @@ LIBRARIES = [
     "libfmt-dev",
     "libicu-dev",
     "libpng-dev",
+    "libsentencepiece-dev",
     "librange-v3-dev",
     "libspdlog-dev",
     "libtomlplusplus-dev",
