@@ -32,14 +32,6 @@ inline std::vector<std::vector<std::int64_t>> ids_of(const Golden& golden, const
   return ids;
 }
 
-/// Reference data that is in no repository but may lie beside the checkout; says so when it does not.
-inline std::vector<Golden> goldens_beside(const std::string& component) {
-  if (std::filesystem::exists(std::filesystem::path(RENO_SOURCE_DIR) / "../shared/goldens"))
-    return goldens(component);
-  WARN("skipped: " << component << ", which is not beside the checkout");
-  return {};
-}
-
 struct ImageAndGradient {
   at::Tensor image;
   at::Tensor gradient;  ///< of sum(image · weights) in the noise

@@ -66,14 +66,14 @@ Pipeline pipeline(const std::string& name, const Golden& golden, const StableDif
 
 std::vector<Pipeline> pipelines() {
   std::vector<Pipeline> all;
-  for (const auto& golden : test::goldens_beside("generators/sdxl-turbo")) {
+  for (const auto& golden : test::goldens("generators/sdxl-turbo")) {
     StableDiffusionXLFiles files(Pretrained(golden.folder / "model", "", {}));
     files.vae = golden.folder / "vae-fp16-fix";
     const schedulers::EulerAncestralDiscreteScheduler scheduler(
         files.model.config("scheduler", "scheduler_config.json"));
     all.push_back(pipeline("sdxl-turbo", golden, files, scheduler.set_timesteps(1)));
   }
-  for (const auto& golden : test::goldens_beside("generators/hyper-sd")) {
+  for (const auto& golden : test::goldens("generators/hyper-sd")) {
     StableDiffusionXLFiles files(Pretrained(golden.folder / "base", "", {}));
     files.unet = golden.folder / "Hyper-SDXL-1step-Unet.safetensors";
     const schedulers::LCMScheduler scheduler(files.model.config("scheduler", "scheduler_config.json"));
@@ -162,7 +162,7 @@ TEST_CASE("SDXL: what happens between noise and image agrees with diffusers", "[
 }
 
 TEST_CASE("sdxl-turbo: image and gradient of one step agree with diffusers", "[plugins][goldens]") {
-  for (const auto& golden : test::goldens_beside("generators/sdxl-turbo")) {
+  for (const auto& golden : test::goldens("generators/sdxl-turbo")) {
     const SdxlTurbo generator(sdxl_turbo(golden), {});
     const auto result = test::image_and_gradient(golden, generator);
     check_close("sdxl-turbo image", result.image, golden["image"], Measure::absolute, 1e-5);
@@ -178,7 +178,7 @@ TEST_CASE("sdxl-turbo: image and gradient of one step agree with diffusers", "[p
 }
 
 TEST_CASE("sdxl-turbo: several steps agree with diffusers", "[plugins][goldens]") {
-  for (const auto& golden : test::goldens_beside("generators/sdxl-turbo")) {
+  for (const auto& golden : test::goldens("generators/sdxl-turbo")) {
     const auto prompt = prompts_of(golden)[0];
     Context context;
     context.seed = golden.json["multi"]["turbo_4_steps"]["generator_seed"];
@@ -217,7 +217,7 @@ TEST_CASE("sdxl-turbo: several steps agree with diffusers", "[plugins][goldens]"
 }
 
 TEST_CASE("hyper-sd: image and gradient of one step agree with diffusers", "[plugins][goldens]") {
-  for (const auto& golden : test::goldens_beside("generators/hyper-sd")) {
+  for (const auto& golden : test::goldens("generators/hyper-sd")) {
     const HyperSd generator(hyper_sd(golden), {});
     const auto result = test::image_and_gradient(golden, generator);
     CHECK(result.image.scalar_type() == at::kHalf);
@@ -238,7 +238,7 @@ TEST_CASE("hyper-sd: image and gradient of one step agree with diffusers", "[plu
 }
 
 TEST_CASE("hyper-sd: several steps are those of its own schedule", "[plugins][goldens]") {
-  for (const auto& golden : test::goldens_beside("generators/hyper-sd")) {
+  for (const auto& golden : test::goldens("generators/hyper-sd")) {
     Context context;
     context.seed = golden.json["multi"]["lcm_4_steps"]["generator_seed"];
     HyperSd generator(hyper_sd(golden), context);
@@ -250,7 +250,7 @@ TEST_CASE("hyper-sd: several steps are those of its own schedule", "[plugins][go
 
 TEST_CASE("hyper-sd decodes in float32, or in the run's dtype with an autoencoder that allows it",
           "[plugins]") {
-  for (const auto& golden : test::goldens_beside("generators/hyper-sd")) {
+  for (const auto& golden : test::goldens("generators/hyper-sd")) {
     auto options = hyper_sd(golden);
     options.float16_images = false;
     const auto image = [&] {
@@ -267,7 +267,7 @@ TEST_CASE("hyper-sd decodes in float32, or in the run's dtype with an autoencode
 
 TEST_CASE("SDXL's base decodes by its own autoencoder in float32, where half precision overflows",
           "[plugins]") {
-  for (const auto& golden : test::goldens_beside("generators/sdxl-turbo")) {
+  for (const auto& golden : test::goldens("generators/sdxl-turbo")) {
     const test::TemporaryFolder folder;
     const auto base = test::writable_copy(golden.folder / "model", folder);
     fs::copy(golden.folder / "vae-fp16-fix", base / "vae", fs::copy_options::recursive);
@@ -303,7 +303,7 @@ TEST_CASE("SDXL's base decodes by its own autoencoder in float32, where half pre
 
 TEST_CASE("sdxl-turbo: the model's own autoencoder decodes in float32, where its configuration asks for that",
           "[plugins]") {
-  for (const auto& golden : test::goldens_beside("generators/sdxl-turbo")) {
+  for (const auto& golden : test::goldens("generators/sdxl-turbo")) {
     const test::TemporaryFolder folder;
     auto options = sdxl_turbo(golden);
     options.vae = test::writable_copy(options.vae, folder);
@@ -318,7 +318,7 @@ TEST_CASE("sdxl-turbo: the model's own autoencoder decodes in float32, where its
 }
 
 TEST_CASE("SDXL generators: noise follows the size that is asked for", "[plugins]") {
-  for (const auto& golden : test::goldens_beside("generators/sdxl-turbo")) {
+  for (const auto& golden : test::goldens("generators/sdxl-turbo")) {
     auto options = sdxl_turbo(golden);
     const auto native = SdxlTurbo(options, {}).noise_shape();
     const auto factor = 64 / native[1];
@@ -337,7 +337,7 @@ TEST_CASE("SDXL generators: noise follows the size that is asked for", "[plugins
 
 TEST_CASE("SDXL generators run on the meta device, backwards and refining too", "[plugins]") {
   register_meta_kernels();
-  for (const auto& golden : test::goldens_beside("generators/hyper-sd")) {
+  for (const auto& golden : test::goldens("generators/hyper-sd")) {
     auto context = with_dtype(at::kHalf);
     context.device = at::kMeta;
     HyperSd generator(hyper_sd(golden), context);
@@ -354,7 +354,7 @@ TEST_CASE("SDXL generators run on the meta device, backwards and refining too", 
 }
 
 TEST_CASE("SDXL generators: the three memory modes give the same numbers", "[plugins]") {
-  for (const auto& golden : test::goldens_beside("generators/sdxl-turbo")) {
+  for (const auto& golden : test::goldens("generators/sdxl-turbo")) {
     std::vector<test::ImageAndGradient> results;
     for (const auto memory : {MemoryMode::fast, MemoryMode::balanced, MemoryMode::lean}) {
       Context context;
@@ -374,7 +374,7 @@ TEST_CASE("SDXL generators: the three memory modes give the same numbers", "[plu
 TEST_CASE("SDXL generators: recomputing takes less memory", "[plugins]") {
   register_meta_kernels();
   auto& meter = MetaMemory::install();
-  for (const auto& golden : test::goldens_beside("generators/sdxl-turbo")) {
+  for (const auto& golden : test::goldens("generators/sdxl-turbo")) {
     const auto peak = [&](MemoryMode memory) {
       Context context;
       context.device = at::kMeta;
@@ -399,7 +399,7 @@ TEST_CASE("SDXL generators: recomputing takes less memory", "[plugins]") {
 
 TEST_CASE("SDXL generators: what is wrong with the files is said in one sentence", "[plugins]") {
   using Catch::Contains;
-  const auto all = test::goldens_beside("generators/sdxl-turbo");
+  const auto all = test::goldens("generators/sdxl-turbo");
   if (all.empty()) return;
   const auto& golden = all.front();
   const test::TemporaryFolder folder;
