@@ -9,6 +9,7 @@
 #include <fstream>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "support/temporary_folder.hpp"
 
@@ -25,15 +26,13 @@ class HubCache {
   HubCache& operator=(const HubCache&) = delete;
   ~HubCache() { before_ ? setenv("HF_HUB_CACHE", before_->c_str(), 1) : unsetenv("HF_HUB_CACHE"); }
 
-  /// Takes all files below `from` into the snapshot of `id` ("org/name"), and leaves none there. `below`: a
-  /// folder in the snapshot.
+  /// Takes all files below `from` into the snapshot of `id` ("org/name" or "name"), and leaves none there.
+  /// `below`: a folder in the snapshot.
   void take(const std::string& id, const std::filesystem::path& from,
             const std::filesystem::path& below = {}) {
     namespace fs = std::filesystem;
     const std::string commit = "71153311d3dbb46851df1931d3ca6e939de83304";
-    std::string name = "models--" + id;
-    name.replace(name.find('/'), 1, "--");
-    const auto model = folder_ / name;
+    const auto model = folder_of(id);
     fs::create_directories(model / "refs");
     fs::create_directories(model / "blobs");
     std::ofstream(model / "refs/main") << commit;
@@ -48,6 +47,14 @@ class HubCache {
     fs::remove_all(from);
   }
 
+  /// All files that were taken under this id.
+  std::vector<std::filesystem::path> blobs(const std::string& id) const {
+    std::vector<std::filesystem::path> all;
+    for (const auto& entry : std::filesystem::directory_iterator(folder_of(id) / "blobs"))
+      all.push_back(entry.path());
+    return all;
+  }
+
   /// A folder to prepare files in, on the cache's disk.
   std::filesystem::path workshop() const {
     std::filesystem::create_directories(folder_ / "workshop");
@@ -55,6 +62,12 @@ class HubCache {
   }
 
  private:
+  std::filesystem::path folder_of(const std::string& id) const {
+    std::string name = "models--" + id;
+    if (const auto slash = name.find('/'); slash != std::string::npos) name.replace(slash, 1, "--");
+    return folder_ / name;
+  }
+
   TemporaryFolder folder_;
   std::optional<std::string> before_;
   int blobs_ = 0;
