@@ -21,19 +21,21 @@ struct Distance {
   double gradient;  ///< relative 2-norm
 };
 
-/// In half precision about twice what was measured over both presets.
+/// In half precision about twice what was measured over both presets, on a CPU.
 const std::map<std::string, std::map<std::string, Distance>> half_precision = {
-    {"sd-turbo", {{"float16", {1, 1}}, {"bfloat16", {1, 1}}}},
-    {"sdxl-turbo", {{"float16", {1, 1}}, {"bfloat16", {1, 1}}}},
-    {"hyper-sd", {{"float16", {1, 1}}, {"bfloat16", {1, 1}}}},
-    {"pixart", {{"float16", {1, 1}}, {"bfloat16", {1, 1}}}},
-    {"flux-schnell", {{"float16", {1, 1}}, {"bfloat16", {1, 1}}}},
+    {"sd-turbo", {{"float16", {0.011, 0.06}}, {"bfloat16", {0.085, 0.2}}}},
+    {"sdxl-turbo", {{"float16", {0.021, 0.09}}, {"bfloat16", {0.11, 0.24}}}},
+    {"hyper-sd", {{"float16", {0.007, 0.05}}, {"bfloat16", {0.05, 0.12}}}},
+    {"pixart", {{"float16", {0.008, 0.03}}, {"bfloat16", {0.095, 0.2}}}},
+    {"flux-schnell", {{"float16", {0.013, 0.07}}, {"bfloat16", {0.11, 0.26}}}},
 };
 
-/// hyper-sd's images are rounded to float16, half a step of which is 2.5e-4 just below 1.
+/// The image alone is held to 1e-5 (tests/plugins); in a batch sums go in another order, by up to 1.7e-5. On
+/// a GPU five times that is still far from what TF32 would give, which rounds as float16 does. hyper-sd's
+/// images are rounded to float16, half a step of which is 2.5e-4 just below 1.
 Distance allowed(const std::string& name, const std::string& dtype, at::Device device) {
   if (dtype != "float32") return half_precision.at(name).at(dtype);
-  return {name == "hyper-sd" ? 5e-4 : on_device(1e-5, device), on_device(1e-4, device)};
+  return {name == "hyper-sd" ? 5e-4 : on_device(3e-5, device), on_device(1e-4, device)};
 }
 
 void check_numbers(const std::string& name, const fs::path& folder, const std::string& dtype,
@@ -75,7 +77,9 @@ TEST_CASE("generators: in half precision images and gradients come near the libr
   for_each_generator([](const std::string& name, const fs::path& folder) {
     for (const auto device : devices())
       for (const char* dtype : {"float16", "bfloat16"})
-        for (const char* memory : {"fast", "lean"}) check_numbers(name, folder, dtype, memory, device);
+        for (const char* memory : {"balanced", "lean"})
+          if (device.is_cuda() || memory == std::string("balanced"))
+            check_numbers(name, folder, dtype, memory, device);
   });
 }
 

@@ -78,7 +78,7 @@ struct LoadAs {
   std::string memory = "balanced";
   at::Device device = at::kCPU;
   std::uint64_t seed = 0;
-  std::string options;  ///< more lines of its section
+  std::string options = {};  ///< more lines of its section
 };
 
 inline AnyGenerator load_tiny(const std::string& name, const std::filesystem::path& folder,
