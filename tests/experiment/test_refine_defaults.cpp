@@ -44,7 +44,7 @@ RefineOptions made(std::int64_t steps, double guidance, const char* generator = 
 
 }  // namespace
 
-TEST_CASE("[refine] with a base model and nothing else means the published steps and guidance") {
+TEST_CASE("A base model in [refine] and nothing else mean the published steps and guidance") {
   CHECK(refine_of("by-base", "") == made(0, 0));
   CHECK(refine_of("by-base", "[refine]\ngenerator = \"big\"\n") == made(50, 7.5, "big"));
   CHECK(refine_of("by-base", "", {"refine.generator=big"}) == made(50, 7.5, "big"));
