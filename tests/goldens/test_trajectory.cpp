@@ -8,6 +8,7 @@
 #include "reno/loop.hpp"
 #include "reno/run/noise.hpp"
 #include "support/golden.hpp"
+#include "support/gpu.hpp"
 #include "support/plugins.hpp"
 
 namespace {
@@ -57,16 +58,18 @@ Experiment make_experiment(const Golden& golden, const nlohmann::json& run, cons
 }
 
 Trajectory follow(const Golden& golden, const nlohmann::json& run, const std::string& dtype,
-                  std::size_t iterations = 8) {
+                  std::size_t iterations = 8, at::Device device = at::kCPU) {
   const Experiment experiment = make_experiment(golden, run, dtype);
-  const Context context = quiet_context(experiment);
+  Context context = quiet_context(experiment);
+  context.device = device;
+  context.clock = nullptr;  // which the context has made for the CPU
   const Objective objective = load_objective(experiment, plugin_registry(), context);
   AnyOptimizer optimizer = make_optimizer(experiment, plugin_registry(), context);
 
   NoiseSource source(context.seed, 0, objective.generator().noise_shape());
   at::Tensor noise = source.draw();
   CHECK(at::equal(noise, golden["initial_latents"]));
-  noise = noise.to(context.master_dtype());
+  noise = noise.to(device, context.master_dtype());
 
   Trajectory trajectory;
   LoopOptions options;
@@ -236,6 +239,19 @@ TEST_CASE("in double precision all optimizers follow the stored trajectories", "
         check_absolute(title + " total", ours.column(total).slice(0, 0, 2),
                        golden[name + ".fp64.total"].slice(0, 0, 2), 1e-6);
       });
+}
+
+TEST_CASE("in double precision the loop follows a stored trajectory on a GPU, too", "[goldens][cuda]") {
+  const auto device = gpu();
+  if (!device) return;
+  for_each_run({"two_sgd", "two_adam", "sgd_with_aesthetic"},
+               [&](const Golden& golden, const nlohmann::json& run, const std::string& name) {
+                 const Trajectory ours = follow(golden, run, "float64", 8, *device);
+                 const at::Tensor latents = golden[name + ".fp64.latents"];
+                 for (std::int64_t i = 0; i < 8; ++i)
+                   check_absolute(golden.name + " " + name + " latents on a GPU",
+                                  ours.noise[static_cast<std::size_t>(i)], latents[i], 1e-7);
+               });
 }
 
 TEST_CASE("L-BFGS in single precision falls as far as the reference", "[goldens]") {
