@@ -64,7 +64,7 @@ using NextNoise =
 struct LoopOptions {
   std::int64_t iterations = 50;
   std::int64_t first_iteration = 0;                    ///< above 0: goes on where an earlier loop stopped
-  bool with_gradient = true;                           ///< false: the objective is only measured
+  std::int64_t gradient_from = 0;                      ///< earlier iterations only measure the objective
   std::function<void(const Iteration&)> on_iteration;  ///< may be empty
   std::function<void(std::int64_t)> on_step;           ///< after a step: which iteration comes; may be empty
   std::function<bool()> should_stop;                   ///< asked after each step; may be empty
@@ -128,7 +128,7 @@ inline std::int64_t optimize_noise(const Objective& objective, const EncodedProm
                                    std::vector<ImageResult>& results) {
   using Clock = std::chrono::steady_clock;
   const auto evaluate = [&](const at::Tensor& point) {
-    return objective.measure(point, prompts, options.with_gradient).evaluation();
+    return objective.measure(point, prompts, /*with_gradient=*/true).evaluation();
   };
   const auto& stages = objective.clock();
   results.resize(static_cast<std::size_t>(noise.size(0)));
@@ -136,7 +136,8 @@ inline std::int64_t optimize_noise(const Objective& objective, const EncodedProm
   if (stages) stages->start();
   for (std::int64_t i = options.first_iteration; i < options.iterations; ++i) {
     const bool last = i + 1 == options.iterations;
-    const Measurement measurement = objective.measure(noise, prompts, options.with_gradient && !last);
+    const Measurement measurement =
+        objective.measure(noise, prompts, /*with_gradient=*/i >= options.gradient_from && !last);
     Iteration iteration{
         i, detail::to_host(measurement, objective.rewards(), i), noise.detach(), measurement.images, 0.0, {}};
 

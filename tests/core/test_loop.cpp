@@ -56,13 +56,25 @@ TEST_CASE("the loop evaluates n times and steps n - 1 times; prompts are encoded
   }
 }
 
+TEST_CASE("before gradient_from the objective is only measured", "[loop]") {
+  Setup setup;
+  LoopOptions options;
+  options.iterations = 5;
+  options.gradient_from = 2;
+  std::vector<bool> gradients;
+  setup.run(
+      [&](auto&, const Evaluation& evaluation, auto&) { gradients.push_back(evaluation.gradient.defined()); },
+      options);
+  CHECK(gradients == std::vector<bool>{false, false, true, true});
+}
+
 TEST_CASE("the best is the strict minimum; ties keep the earlier; each image has its own", "[loop]") {
   Setup setup;
   const std::vector<std::vector<double>> offsets = {{1.0, 3.0}, {0.5, 3.0}, {2.0, 0.1}};  // iteration x image
   std::size_t step = 0;
   LoopOptions options;
   options.iterations = 4;
-  options.with_gradient = false;
+  options.gradient_from = options.iterations;
   const auto results = setup.run(
       [&](at::Tensor& noise, const Evaluation& evaluation, const Evaluate&) {
         CHECK_FALSE(evaluation.gradient.defined());

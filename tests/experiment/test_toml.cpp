@@ -192,6 +192,14 @@ TEST_CASE("A key that resembles none is answered with those there are") {
              Catch::StartsWith("run.toml:2:1: unknown key 'wieght'; [run] has: task, prompt, prompts, "));
 }
 
+TEST_CASE("Draws that leave nothing to the optimisation are refused") {
+  CHECK(complaint("[run]\niterations = 8\n[noise]\ndraws = 8\n" + rest) ==
+        "run.toml:4:9: noise.draws = 8 leaves none of the 8 iterations to the optimisation; run.mode = "
+        "\"best-of-n\" does nothing but draw");
+  CHECK(parse("[run]\niterations = 8\n[noise]\ndraws = 7\n" + rest).noise.draws == 7);
+  CHECK(parse("[run]\nmode = \"best-of-n\"\niterations = 8\n[noise]\ndraws = 8\n" + rest).noise.draws == 8);
+}
+
 TEST_CASE("Wrong options of plugins are named with their position") {
   const auto [line, expected] = GENERATE(table<std::string, std::string>(
       {{"weight = -1", "run.toml:5:10: reward.weight = -1 is outside [0, inf)"},

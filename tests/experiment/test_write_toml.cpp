@@ -69,6 +69,7 @@ weight = 0.01
 [noise]
 as_networks = false
 # init is unset
+draws = 0
 
 [refine]
 # generator is unset

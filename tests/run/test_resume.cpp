@@ -45,8 +45,8 @@ int run_in_pieces(Trial& trial, int steps) {
 }
 
 TEST_CASE("stopped after any step, every optimizer and mode goes on bit for bit", "[resume]") {
-  const std::string mode =
-      GENERATE("plugin = \"sgd\"", "plugin = \"adam\"", "plugin = \"lbfgs\"", "best-of-n");
+  const std::string mode = GENERATE("plugin = \"sgd\"", "plugin = \"adam\"", "plugin = \"lbfgs\"",
+                                    "best-of-n", "plugin = \"adam\"\n[noise]\ndraws = 4");
   INFO(mode);
   Trial straight;
   Trial resumed;

@@ -123,6 +123,29 @@ TEST_CASE("no-optim stops after the first image; best-of-n draws afresh and need
   CHECK(read_lines(sampling.output() / "results.jsonl")[0]["best"]["total"] == best);
 }
 
+TEST_CASE("noise.draws: the optimisation begins from the best of fresh noise", "[run]") {
+  const auto lines = [](const std::string& run, const std::string& noise) {
+    Trial trial;
+    trial.run = run;
+    trial.more += noise;
+    trial.execute();
+    return read_lines(trial.output() / "metrics.jsonl");
+  };
+  const auto drawn = lines("mode = \"best-of-n\"\niterations = 4", "");
+  const auto begun = lines("iterations = 7", "[noise]\ndraws = 4\n");
+  REQUIRE(begun.size() == 7);
+  double best = drawn[0]["total"];
+  for (std::size_t i = 0; i < 4; ++i) {
+    CHECK(begun[i]["total"] == drawn[i]["total"]);
+    CHECK(begun[i]["grad_norm"].is_null());
+    best = std::min(best, drawn[i]["total"].get<double>());
+  }
+  CHECK(best < drawn[0]["total"]);
+  CHECK(begun[4]["total"] == best);
+  CHECK_FALSE(begun[4]["grad_norm"].is_null());
+  CHECK(begun[5]["total"] < best);
+}
+
 /// Notes what the loop asks of a generator.
 struct WatchedGenerator : SigmoidGenerator {
   using SigmoidGenerator::SigmoidGenerator;

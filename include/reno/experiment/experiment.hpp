@@ -150,6 +150,7 @@ struct RegularizationOptions {
 /// `[noise]`.
 struct NoiseOptions {
   std::optional<std::filesystem::path> init;
+  std::int64_t draws = 0;
   bool as_networks = false;
 
   void describe(auto& field) {
@@ -160,6 +161,11 @@ struct NoiseOptions {
           "safetensors file whose tensor \"noise\" is the initial noise, instead of the seed's; looked up "
           "beside "
           "the experiment file, then in the working directory");
+    field(
+        "draws", draws,
+        "how many of the iterations look at fresh noise, without a gradient, before the optimisation begins "
+        "from the best of it; 0: it begins from the first noise",
+        bounds{0});
   }
 
   bool operator==(const NoiseOptions&) const = default;

@@ -99,6 +99,17 @@ inline void check_rewards(const Experiment& experiment, const toml::table& root,
   }
 }
 
+inline void check_draws(const Experiment& experiment, const toml::table& root, Problems& problems) {
+  const auto draws = experiment.noise.draws, iterations = experiment.run.iterations;
+  if (experiment.run.mode != Mode::optimize || draws < std::max<std::int64_t>(iterations, 1)) return;
+  const toml::node* node = root["noise"]["draws"].node();
+  problems.add(
+      node == nullptr ? toml::source_region{} : node->source(),
+      fmt::format("noise.draws = {} leaves none of the {} iterations to the optimisation; run.mode = "
+                  "\"best-of-n\" does nothing but draw",
+                  draws, iterations));
+}
+
 inline bool names_base(const Experiment& experiment) {
   if (experiment.refine.generator) return true;
   const auto& options = experiment.generator.options.fields();
@@ -151,6 +162,7 @@ inline Experiment parse_experiment(std::string_view text, const std::filesystem:
   experiment.describe(reader);
   reader.check_names();
   detail::check_run(experiment.run, root, problems);
+  detail::check_draws(experiment, root, problems);
   detail::check_rewards(experiment, root, reader.reward_tables(), problems);
   problems.raise();
   detail::complete_refine(experiment, root, registry);

@@ -15,7 +15,7 @@ namespace reno {
 struct BatchWork {
   Batch batch;
   std::vector<NoiseSource> sources;       ///< one per image
-  std::optional<AnyOptimizer> optimizer;  ///< none where noise is drawn afresh
+  std::optional<AnyOptimizer> optimizer;  ///< none where all noise is drawn afresh
   at::Tensor initial_noise;               ///< (N, ...)
   at::Tensor noise;                       ///< (N, ...)
   std::vector<ImageResult> results;
@@ -25,6 +25,20 @@ struct BatchWork {
     Prompts texts;
     for (const auto& sample : batch.samples) texts.push_back(sample.prompt.text);
     return texts;
+  }
+
+  /// Fresh noise, one (1, ...) per image.
+  std::vector<at::Tensor> draw() {
+    std::vector<at::Tensor> fresh;
+    for (auto& source : sources) fresh.push_back(source.draw());
+    return fresh;
+  }
+
+  /// (N, ...)
+  at::Tensor best_noise() const {
+    std::vector<at::Tensor> best;
+    for (const auto& result : results) best.push_back(result.best_noise);
+    return at::stack(best);
   }
 
   ResumePoint point() const {

@@ -96,6 +96,11 @@ class Run {
     return experiment_.run.mode == Mode::no_optim ? 1 : experiment_.run.iterations;
   }
 
+  /// How many iterations look at fresh noise.
+  std::int64_t draws() const {
+    return experiment_.run.mode == Mode::optimize ? experiment_.noise.draws : iterations() + 1;
+  }
+
   /// Where an earlier process stopped, or the beginning.
   ResumePoint find_resume_point() const {
     if (!std::filesystem::exists(directory_.root() / "experiment.toml")) return {};
@@ -140,7 +145,7 @@ class Run {
     LoopOptions loop;
     loop.iterations = iterations();
     loop.first_iteration = work.iteration;
-    loop.with_gradient = work.optimizer.has_value();
+    loop.gradient_from = draws();
     loop.should_stop = settings_.should_stop;
     loop.on_iteration = [&](const Iteration& iteration) { add(work, iteration, progress); };
     loop.on_step = [&](std::int64_t next) {
@@ -149,14 +154,15 @@ class Run {
     };
     const NextNoise next_noise = [&](at::Tensor& noise, const Evaluation& evaluation,
                                      const Evaluate& evaluate) {
-      if (work.optimizer) {
+      const auto next = work.iteration + 1;
+      if (next < draws()) {
+        noise = to_run(work.draw());
+      } else if (next == draws()) {
+        noise = work.best_noise().clone();
+      } else {
         work.optimizer->step(noise, evaluation, evaluate);
         noise.copy_(rounded(noise));
-        return;
       }
-      std::vector<at::Tensor> fresh;
-      for (auto& source : work.sources) fresh.push_back(source.draw());
-      noise = to_run(fresh);
     };
     saved_ = {};
     bool finished = false;
@@ -178,9 +184,7 @@ class Run {
   }
 
   Refinement refined(const BatchWork& work, const EncodedPrompts& encoded) const {
-    std::vector<at::Tensor> best;
-    for (const auto& result : work.results) best.push_back(result.best_noise);
-    return refine(objective_, encoded, experiment_.refine, work.initial_noise, at::stack(best));
+    return refine(objective_, encoded, experiment_.refine, work.initial_noise, work.best_noise());
   }
 
   void add(const BatchWork& work, const Iteration& iteration, Progress& progress) {
