@@ -17,7 +17,6 @@
 #include "reno/nn/modules.hpp"
 #include "reno/run/dry_run.hpp"
 #include "reno/run/memory.hpp"
-#include "support/gpu.hpp"
 #include "support/hollow_models.hpp"
 
 using namespace reno;
@@ -37,10 +36,8 @@ TEST_CASE("generators: the same noise gives the same image, bit for bit", "[gold
   });
 }
 
-TEST_CASE(
-    "generators: images have the size of their noise, lie in [0, 1], in the run's dtype and on its device, "
-    "and no weight wants a gradient",
-    "[goldens]") {
+TEST_CASE("generators: images have the size of their noise, lie in [0, 1], and no weight wants a gradient",
+          "[goldens]") {
   for_each_generator([](const std::string& name, const fs::path& folder) {
     const auto generator = load_tiny(name, folder);
     const auto image = generator.generate(noise_of(generator, 1), generator.encode({tiny_prompts[0]}));
@@ -52,21 +49,6 @@ TEST_CASE(
     CHECK(image.scalar_type() == at::kDouble);
     CHECK(image.device() == at::kCPU);
     CHECK_FALSE(image.requires_grad());
-    for (const auto& [dtype, type] : {std::pair("float32", at::kFloat), std::pair("float16", at::kHalf),
-                                      std::pair("bfloat16", at::kBFloat16)})
-      for (const auto device : devices()) {
-        INFO(dtype << " " << device);
-        const auto other = load_tiny(name, folder, {.dtype = dtype, .device = device});
-        const auto noise = noise_of(other, 1).to(device, at::kFloat).requires_grad_(true);
-        const auto made = other.generate(noise, other.encode({tiny_prompts[0]}));
-        CHECK(made.scalar_type() == (name == "hyper-sd" ? at::kHalf : type));
-        CHECK(made.device() == device);
-        CHECK(made.sizes() == image.sizes());
-        made.sum().backward();
-        CHECK(noise.grad().scalar_type() == at::kFloat);
-        CHECK(noise.grad().device() == device);
-        CHECK(noise.grad().isfinite().all().item<bool>());
-      }
   });
 }
 
