@@ -1,12 +1,13 @@
-# reno_add_plugin(<kebab-name> [SOURCES <file>…])
+# reno_add_plugin(<kebab-name> [FOLDER kernels] [SOURCES <file>…])
 #
 # Builds lib<kebab-name>.so, a plugin that reno-run loads, from SOURCES or, without them, from every .cpp
-# of the current folder. It lands in <build>/lib/reno/plugins and is installed to lib/reno/plugins.
+# of the current folder. It lands in <build>/lib/reno/plugins and is installed to lib/reno/plugins; operators
+# for a device belong into lib/reno/kernels.
 # Works inside this repository and, after find_package(reno), in anybody's own project.
 include_guard()
 
 function(reno_add_plugin name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "FOLDER" "SOURCES")
   if(arg_UNPARSED_ARGUMENTS)
     message(FATAL_ERROR "reno_add_plugin(${name}): unknown argument '${arg_UNPARSED_ARGUMENTS}'; list files after SOURCES")
   endif()
@@ -21,6 +22,9 @@ function(reno_add_plugin name)
   endif()
 
   set(folder lib/reno/plugins)
+  if(arg_FOLDER)
+    set(folder lib/reno/${arg_FOLDER})
+  endif()
   if(RENO_PLUGIN_FOLDER)  # where the fixtures of reno's own tests go instead, so that nobody loads them unasked
     set(folder ${RENO_PLUGIN_FOLDER})
   endif()

@@ -3,11 +3,13 @@
 // never stops the host or hides the rest.
 #pragma once
 
+#include <c10/core/DeviceType.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <boost/dll/shared_library.hpp>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -116,6 +118,16 @@ inline std::vector<PluginStatus> load_plugins(const std::vector<std::filesystem:
     }
   }
   return plugins;
+}
+
+/// Loads reno's own operators for a device, which fill no registry but LibTorch's (nn/operator.hpp), from
+/// `directory` (`lib/reno/kernels`). Nothing, where there are none.
+inline std::optional<PluginStatus> load_kernels(const std::filesystem::path& directory,
+                                                c10::DeviceType device, Registry& registry) {
+  const auto file =
+      directory / fmt::format("lib{}-kernels.so", c10::DeviceTypeName(device, /*lower_case=*/true));
+  if (!std::filesystem::exists(file)) return std::nullopt;
+  return load_plugin(file, registry);
 }
 
 }  // namespace reno

@@ -9,10 +9,11 @@
 #include "reno/optimizers/builtin.hpp"
 #include "reno/plugin_loader.hpp"
 #include "reno/run/context.hpp"
+#include "support/gpu.hpp"
 
 namespace reno::test {
 
-/// Loaded once. No plugin of this build may be refused.
+/// Loaded once, with reno's own operators. No plugin of this build may be refused.
 inline const Registry& plugin_registry() {
   static const Registry loaded = [] {
     Registry all;
@@ -21,6 +22,11 @@ inline const Registry& plugin_registry() {
       INFO(plugin.refusal);
       CHECK(plugin.refusal.empty());
     }
+    for (const auto device : devices())
+      if (const auto kernels = load_kernels(RENO_BUILD_DIR "/lib/reno/kernels", device.type(), all)) {
+        INFO(kernels->refusal);
+        CHECK(kernels->refusal.empty());
+      }
     return all;
   }();
   return loaded;

@@ -2,9 +2,12 @@
 #include <ATen/ATen.h>
 #include <benchmark/benchmark.h>
 
+#include <boost/dll/runtime_symbol_info.hpp>
+#include <stdexcept>
+
 #include "reno/nn/modules.hpp"
-#include "reno/nn/norm_silu.hpp"
 #include "reno/nn/resnet.hpp"
+#include "reno/plugin_loader.hpp"
 
 namespace {
 
@@ -21,10 +24,21 @@ void there_and_back(benchmark::State& state, const at::Tensor& x, const F& f) {
   }
 }
 
+/// The operators that channels-last feature maps need, from the build tree.
+void load_operators() {
+  static const auto status = [] {
+    Registry registry;
+    const auto root = boost::dll::program_location().parent_path().parent_path();
+    return load_kernels(root.string() + "/lib/reno/kernels", at::kCPU, registry);
+  }();
+  if (!status || !status->refusal.empty()) throw std::runtime_error("the CPU's operators were not loaded");
+}
+
 Weights random_weights(at::ScalarType dtype) { return Weights::random(0, at::kCPU, dtype); }
 
 at::Tensor feature_map(std::int64_t channels, std::int64_t side, at::ScalarType dtype,
                        at::MemoryFormat layout) {
+  load_operators();
   return at::randn({1, channels, side, side}).to(dtype).contiguous(layout);
 }
 

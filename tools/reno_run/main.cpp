@@ -39,8 +39,13 @@ void keep_freed_memory() {
 #endif
 }
 
-/// `--plugin-dir`s, RENO_PLUGIN_PATH, and `lib/reno/plugins` beside the program's `bin` (the build tree is
-/// laid out as an installation).
+/// `lib/reno` beside the program's `bin`: the build tree is laid out as an installation.
+std::filesystem::path library_directory() {
+  return std::filesystem::path(boost::dll::program_location().parent_path().parent_path().string()) /
+         "lib/reno";
+}
+
+/// `--plugin-dir`s, RENO_PLUGIN_PATH, and `lib/reno/plugins`.
 std::vector<std::filesystem::path> plugin_directories(const CommandLine& line) {
   auto directories = line.plugins;
   for (const auto& directory : directories) {
@@ -54,8 +59,7 @@ std::vector<std::filesystem::path> plugin_directories(const CommandLine& line) {
   for (std::string directory; std::getline(path, directory, ':');) {
     if (!directory.empty()) directories.emplace_back(directory);
   }
-  directories.emplace_back(boost::dll::program_location().parent_path().parent_path().string() +
-                           "/lib/reno/plugins");
+  directories.push_back(library_directory() / "plugins");
   return directories;
 }
 
@@ -65,6 +69,13 @@ std::shared_ptr<spdlog::logger> make_log(const CommandLine& line) {
   log->set_pattern("%^%L%$ %v");
   log->set_level(line.quiet ? spdlog::level::err : line.verbose ? spdlog::level::debug : spdlog::level::info);
   return log;
+}
+
+/// reno's own operators for the device, where they were built. The networks look for them.
+void load_kernels_for(const c10::Device& device, Registry& registry, spdlog::logger& log) {
+  const auto status = load_kernels(library_directory() / "kernels", device.type(), registry);
+  if (status && !status->refusal.empty())
+    log.warn("{}; LibTorch's own operators do its work", status->refusal);
 }
 
 /// A component that is not there may be one that was refused: its reason belongs to the message.
@@ -205,6 +216,7 @@ void perform(const CommandLine& line) {
   if (!line.dry_run) catch_stop_signals();
   const Experiment experiment = read(line, registry, plugins);
   const Context context = make_context(experiment, resolve_device(experiment.run.device), make_log(line));
+  load_kernels_for(context.device, registry, *context.log);
   if (line.dry_run) return dry_run(experiment, registry, context, line);
   if (!line.launcher.empty()) return launch(experiment, registry, line);
   if (line.jobs > 1) return run_jobs(experiment, registry, context.device, line);

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <sstream>
 #include <string>
@@ -50,6 +51,13 @@ class Weights {
   Weights as(at::ScalarType dtype) const {
     Weights scope = *this;
     scope.dtype_ = dtype;
+    return scope;
+  }
+
+  /// The same scope, for networks that work on `device` though the unit may wait elsewhere.
+  Weights working_on(at::Device device) const {
+    Weights scope = *this;
+    scope.works_on_ = device;
     return scope;
   }
 
@@ -102,6 +110,9 @@ class Weights {
 
   at::Device device() const { return unit_->device(); }
   at::ScalarType dtype() const { return dtype_; }
+
+  /// Where networks built from this scope work: `device` unless it was said otherwise.
+  at::Device works_on() const { return works_on_.value_or(device()); }
 
   /// The file or index behind the scope, for messages.
   std::string description() const { return unit_->source().description(); }
@@ -175,6 +186,7 @@ class Weights {
   std::shared_ptr<WeightsUnit> unit_;
   std::string prefix_;
   at::ScalarType dtype_;
+  std::optional<at::Device> works_on_;
   Rename rename_;
 };
 

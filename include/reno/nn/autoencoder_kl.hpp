@@ -147,11 +147,13 @@ struct AutoencoderKLDecoder {
   /// z (N, latent_channels, h, w) as the encoder makes it, not scaled -> (N, out_channels, H, W), about [-1,
   /// 1].
   at::Tensor operator()(const at::Tensor& z) const {
-    auto x = conv_in(post_quant_conv ? (*post_quant_conv)(z) : z);
+    const auto latents = laid_out(z, FeatureMaps::of_decoder);
+    auto x = conv_in(post_quant_conv ? (*post_quant_conv)(latents) : latents);
     x = checkpoint(recompute, x, [this](const at::Tensor& in) { return mid_block(in); });
     for (const auto& block : up_blocks) x = block(std::move(x), recompute);
-    return checkpoint(recompute, x,
-                      [this](const at::Tensor& in) { return conv_out(norm_silu(conv_norm_out, in)); });
+    x = checkpoint(recompute, x,
+                   [this](const at::Tensor& in) { return conv_out(norm_silu(conv_norm_out, in)); });
+    return x.contiguous();
   }
 
   bool recompute = false;  ///< blocks are computed again on the way back instead of keeping activations

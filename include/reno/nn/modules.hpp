@@ -6,7 +6,6 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/gelu.h>
-#include <ATen/ops/group_norm.h>
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/mul.h>
@@ -26,6 +25,8 @@
 #include "reno/error.hpp"
 #include "reno/io/weights.hpp"
 #include "reno/nn/convolution.hpp"
+#include "reno/nn/group_norm.hpp"
+#include "reno/nn/layout.hpp"
 
 namespace reno::nn {
 
@@ -36,6 +37,12 @@ namespace detail {
 inline at::Tensor bias_of(const Weights& w, std::int64_t size, Bias bias) {
   const bool wanted = bias == Bias::yes || (bias == Bias::if_stored && w.has("bias"));
   return wanted ? w.get("bias", {size}) : at::Tensor{};
+}
+
+inline at::Tensor kernel_of(const Weights& w, std::int64_t in, std::int64_t out, std::int64_t size) {
+  const auto kernel = w.get("weight", {out, in, size, size});
+  const auto layout = kernel_layout(w.works_on(), w.dtype());
+  return size != 3 || kernel.is_contiguous(layout) ? kernel : w.adopt(kernel.contiguous(layout));
 }
 }  // namespace detail
 
@@ -60,7 +67,7 @@ struct Conv2d {
 
   Conv2d(const Weights& w, std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride = 1,
          std::int64_t padding = 0, Bias with_bias = Bias::yes)
-      : weight(w.get("weight", {out, in, kernel, kernel})),
+      : weight(detail::kernel_of(w, in, out, kernel)),
         bias(detail::bias_of(w, out, with_bias)),
         stride(stride),
         padding(padding) {}
@@ -93,8 +100,15 @@ struct GroupNorm {
   GroupNorm(const Weights& w, std::int64_t channels, std::int64_t groups, double eps)
       : weight(w.get("weight", {channels})), bias(w.get("bias", {channels})), groups(groups), eps(eps) {}
 
-  at::Tensor operator()(const at::Tensor& x) const { return at::group_norm(x, groups, weight, bias, eps); }
+  at::Tensor operator()(const at::Tensor& x) const {
+    return nn::group_norm(x, weight, bias, groups, eps, /*silu=*/false);
+  }
 };
+
+/// silu(norm(x)), in one.
+inline at::Tensor norm_silu(const GroupNorm& norm, const at::Tensor& x) {
+  return group_norm(x, norm.weight, norm.bias, norm.groups, norm.eps, /*silu=*/true);
+}
 
 /// x / sqrt(mean(x²) + eps) · weight over the last dimension (Zhang & Sennrich 2019).
 struct RMSNorm {

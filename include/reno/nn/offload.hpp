@@ -74,8 +74,9 @@ class Offload {
     Place(std::shared_ptr<const TensorSource> source, const Context& context, bool stays, Visits visits)
         : device(context.device),
           lock_pages(visits == Visits::every_iteration),
-          weights(std::move(source), stays || device.is_meta() ? device : at::Device(at::kCPU),
-                  context.dtype) {}
+          weights(Weights(std::move(source), stays || device.is_meta() ? device : at::Device(at::kCPU),
+                          context.dtype)
+                      .working_on(device)) {}
 
     /// All of them or, when there is no room, none.
     void come() const {

@@ -10,7 +10,6 @@
 #include <optional>
 
 #include "reno/nn/modules.hpp"
-#include "reno/nn/norm_silu.hpp"
 
 namespace reno::nn {
 

@@ -65,12 +65,12 @@ struct UNet2DConditionModel {
   /// `embed_time`, prompt (N, tokens, cross_attention_dim) -> (N, out_channels, H, W); all of one dtype.
   at::Tensor operator()(const at::Tensor& sample, const at::Tensor& time, const at::Tensor& prompt) const {
     const UNetConditions conditions{at::silu(time), prompt};
-    std::vector<at::Tensor> skips{conv_in(sample)};
+    std::vector<at::Tensor> skips{conv_in(laid_out(sample, FeatureMaps::of_denoiser))};
     for (const auto& block : down_blocks) go_down(block, conditions, skips);
     at::Tensor x = checkpoint(recompute, skips.back(),
                               [this, conditions](const at::Tensor& in) { return mid_block(in, conditions); });
     for (const auto& block : up_blocks) x = go_up(block, x, conditions, skips);
-    return conv_out(norm_silu(conv_norm_out, x));
+    return conv_out(norm_silu(conv_norm_out, x)).contiguous();
   }
 
   bool recompute = false;  ///< blocks are computed again on the way back instead of keeping activations

@@ -3,7 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include "reno/nn/meta_kernels.hpp"
-#include "reno/nn/norm_silu.hpp"
+#include "reno/nn/modules.hpp"
 
 using namespace reno;
 
@@ -62,7 +62,8 @@ TEST_CASE("A frozen norm with SiLU hands a GPU's kernels the plain layout, which
   CHECK(y.is_contiguous());
   y.backward(at::empty_like(x));
   CHECK(leaf.grad().sizes() == x.sizes());
-  CHECK(nn::detail::for_group_norm(at::ones({2, 12, 5, 7}).contiguous(at::MemoryFormat::ChannelsLast))
+  const auto on_cpu = at::ones({2, 12, 5, 7}).contiguous(at::MemoryFormat::ChannelsLast);
+  CHECK(nn::detail::for_group_norm(on_cpu, at::ones({12}), at::ones({12}))
             .is_contiguous(at::MemoryFormat::ChannelsLast));
 }
 

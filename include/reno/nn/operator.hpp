@@ -1,0 +1,34 @@
+// Fused operators that a plugin may have given to LibTorch's dispatcher (plugins/kernels/). The core asks for
+// them by name: where none is loaded, LibTorch's own operations do the same work in more steps.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <c10/core/Device.h>
+
+#include <cstdint>
+#include <optional>
+#include <tuple>
+
+namespace reno::nn {
+
+/// "reno::group_norm": x, weight, bias, groups, eps, whether SiLU follows -> the values, and the groups' mean
+/// and 1 / sqrt(variance + eps), (N, groups).
+using GroupNormOperator = std::tuple<at::Tensor, at::Tensor, at::Tensor>(const at::Tensor&, const at::Tensor&,
+                                                                         const at::Tensor&, std::int64_t,
+                                                                         double, bool);
+/// "reno::group_norm_backward": gradient, x, weight, bias, mean, rstd, groups, silu -> the gradient in x.
+using GroupNormBackwardOperator = at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&,
+                                             const at::Tensor&, const at::Tensor&, const at::Tensor&,
+                                             std::int64_t, bool);
+
+/// The operator `name` for tensors on such a device, if a plugin has registered it.
+template <class Signature>
+std::optional<c10::TypedOperatorHandle<Signature>> find_operator(const char* name, c10::DeviceType device) {
+  const auto key = device == c10::kCUDA ? c10::DispatchKey::CUDA : c10::DispatchKey::CPU;
+  const auto found = c10::Dispatcher::singleton().findSchema({name, ""});
+  if (!found || !found->hasKernelForDispatchKey(key)) return std::nullopt;
+  return found->typed<Signature>();
+}
+
+}  // namespace reno::nn
