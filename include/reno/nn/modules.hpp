@@ -42,7 +42,8 @@ inline at::Tensor bias_of(const Weights& w, std::int64_t size, Bias bias) {
 inline at::Tensor kernel_of(const Weights& w, std::int64_t in, std::int64_t out, std::int64_t size) {
   const auto kernel = w.get("weight", {out, in, size, size});
   const auto layout = kernel_layout(w.works_on(), w.dtype());
-  return size != 3 || kernel.is_contiguous(layout) ? kernel : w.adopt(kernel.contiguous(layout));
+  const bool as_it_is = size != 3 || layout == at::MemoryFormat::Contiguous || kernel.is_contiguous(layout);
+  return as_it_is ? kernel : w.adopt(kernel.contiguous(layout));
 }
 }  // namespace detail
 
