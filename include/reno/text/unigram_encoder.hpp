@@ -1,7 +1,8 @@
 // Cuts text into the pieces of a unigram model (Kudo 2018), id for id as the SentencePiece library does: the
 // text is normalised, and of all ways to cut it the one with the largest sum of scores is taken (Viterbi
-// 1967). The library itself is not linked: it and LibTorch export a variable of the same name,
-// FLAGS_minloglevel, and whichever is loaded second writes over the other's memory.
+// 1967). The library itself is not linked: it follows a file's tables unchecked, and it and LibTorch export a
+// variable of the same name, FLAGS_minloglevel, and whichever is loaded second writes over the other's
+// memory.
 #pragma once
 
 #include <algorithm>
