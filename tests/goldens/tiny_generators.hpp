@@ -27,8 +27,8 @@ inline const std::map<std::string, std::map<std::string, std::string>> tiny_mode
     {"flux-schnell", {{"weights", "model"}}},
 };
 
-/// Folders with goldens of generators and rewards: preset a's in this repository is cut down. Says once what
-/// is not compared for want of the others.
+/// Folders with goldens of generators and rewards: the complete presets, or what this repository has of one.
+/// Says once what is not compared for want of the others.
 inline std::vector<std::filesystem::path> presets() {
   std::vector<std::filesystem::path> found;
   for (const char* preset : {"a", "b"})
@@ -37,11 +37,8 @@ inline std::vector<std::filesystem::path> presets() {
       found.push_back(folder);
   static bool said = false;
   if (found.size() < 2 && !std::exchange(said, true))
-    WARN("SKIPPED: " << (found.empty()
-                             ? "sdxl-turbo, hyper-sd and flux-schnell, and preset b of sd-turbo and pixart"
-                             : "one preset of every generator")
-                     << ", whose reference data is not in ../shared/goldens");
-  if (found.empty()) found.push_back(std::filesystem::path(RENO_TEST_DATA) / "goldens/a");
+    WARN("SKIPPED: preset b of every generator, which is not in ../shared/goldens");
+  if (found.empty()) found.push_back(repository_goldens());
   return found;
 }
 

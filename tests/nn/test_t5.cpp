@@ -49,13 +49,6 @@ fs::path small_encoder() {
   return fs::path(RENO_TEST_DATA) / "goldens/a/generators/pixart/base/text_encoder";
 }
 
-/// Flux's reference data lies beside the checkout only.
-std::vector<Golden> flux_goldens() {
-  if (fs::exists(fs::path(RENO_SOURCE_DIR) / "../shared/goldens")) return goldens("generators/flux-schnell");
-  WARN("skipped: generators/flux-schnell, which is not beside the checkout");
-  return {};
-}
-
 }  // namespace
 
 TEST_CASE("T5EncoderModel agrees with transformers: padding hidden, as PixArt wants it", "[nn][t5]") {
@@ -90,7 +83,7 @@ TEST_CASE("T5EncoderModel agrees with transformers: padding hidden, as PixArt wa
 
 TEST_CASE("T5EncoderModel agrees with transformers: padding seen, as FLUX wants it", "[nn][t5]") {
   const c10::NoGradGuard no_grad;
-  for (const auto& golden : flux_goldens()) {
+  for (const auto& golden : goldens("generators/flux-schnell")) {
     INFO(golden.name);
     const Encoder encoder(golden.folder / "model/text_encoder_2");
     CHECK(encoder.weights.unused().empty());
@@ -99,6 +92,7 @@ TEST_CASE("T5EncoderModel agrees with transformers: padding seen, as FLUX wants 
                        encoder.model(ids_of(golden, "tokenizer_2", i)),
                        golden[fmt::format("text.{}.prompt_embeds", i)], 1e-5);
     const std::string tap = "tap.text_encoder_2.encoder.";
+    if (!golden.has(tap + "block.0")) continue;
     const auto bias = encoder.model.position_bias(256);
     const auto hidden =
         encoder.model.shared(nn::token_matrix(ids_of(golden, "tokenizer_2", 0), 1 << 20, at::kCPU));

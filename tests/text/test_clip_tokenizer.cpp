@@ -62,7 +62,7 @@ int check_generator(const fs::path& folder) {
 }  // namespace
 
 TEST_CASE("CLIP: the generators' tokenisers, newer layout and both pad tokens") {
-  CHECK(check_generator(text_data / "generators/a/sdxl-turbo") == 2);
+  CHECK(check_generator(fs::path(RENO_TEST_DATA) / "goldens/a/generators/sdxl-turbo") == 2);
 }
 
 TEST_CASE("CLIP: the generators' tokenisers, older layout") {

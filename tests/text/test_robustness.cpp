@@ -107,7 +107,7 @@ std::string content_of(const fs::path& path) { return std::string(reno::MappedFi
 TEST_CASE("Robustness: random prompts give tokens in every style, all of them in the vocabulary") {
   Mutator mutator(1);
   std::vector<ClipTokenizer> tokenizers;
-  const fs::path directory = reno::test::text_data / "generators/a/sdxl-turbo/model/tokenizer_2";
+  const fs::path directory = fs::path(RENO_TEST_DATA) / "goldens/a/generators/sdxl-turbo/model/tokenizer_2";
   for (const auto style : {ClipTextStyle::transformers, ClipTextStyle::transformers_fast,
                            ClipTextStyle::open_clip, ClipTextStyle::openai})
     tokenizers.push_back(ClipTokenizer::from_directory(directory, style));

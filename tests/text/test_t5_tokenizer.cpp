@@ -87,7 +87,6 @@ TEST_CASE("T5's token ids agree with transformers'", "[text][t5]") {
     const bool flux = std::string(name) == "flux-schnell";
     for (const char* preset : {"a", "a (complete)", "b"}) {
       const bool inside = std::string(preset) == "a";
-      if (inside && flux) continue;  // the same file as pixart's; the reference lies beside the checkout
       const auto root =
           inside ? fs::path(RENO_TEST_DATA) / "goldens" : fs::path(RENO_SOURCE_DIR) / "../shared/goldens";
       const auto folder = root / std::string(1, preset[0]) / "generators" / name;
