@@ -96,9 +96,9 @@ def require_space(folder, wanted):
         raise Missing(f"{folder}: {process.gib(wanted)} are needed, {process.gib(free)} are free")
 
 
-def warm(folder):
+def warm(*folders):
     """Reads all files once, so that neither side waits for the disk. No use where they do not fit into memory."""
-    files = [file for file in pathlib.Path(folder).rglob("*") if file.is_file()]
+    files = {file.resolve() for folder in folders for file in pathlib.Path(folder).rglob("*") if file.is_file()}
     if sum(file.stat().st_size for file in files) > process.available_memory() // 2:
         return False
     for file in files:
