@@ -5,7 +5,7 @@
 The weights were drawn from seeded normal distributions, so that they need not be stored: weights.json tells how each
 tensor is drawn, in order, and stored.safetensors has those few that were scaled afterwards. tests/support/drawn_models.hpp
 writes the files from that. Every drawn tensor is compared with the original, bit for bit. Of the numbers, those that follow
-from others are left out.
+from others are left out. It needs the packages of tools/bench/python/requirements.txt.
 """
 
 import json
