@@ -19,17 +19,23 @@
 
 namespace reno::test {
 
-/// A context whose log is kept.
-struct LoggedContext : Context {
-  std::shared_ptr<std::ostringstream> text = std::make_shared<std::ostringstream>();
-
+/// A context whose log is kept: by the log itself, since what is made with a context outlives it.
+class LoggedContext : public Context {
+ public:
   explicit LoggedContext(at::ScalarType dtype_ = at::kFloat, at::Device device_ = at::kCPU) {
     dtype = dtype_;
     device = device_;
-    log = std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::ostream_sink_st>(*text));
+    log = std::shared_ptr<spdlog::logger>(kept_, &kept_->logger);
     log->set_pattern("%l: %v");
   }
-  std::string logged() const { return text->str(); }
+  std::string logged() const { return kept_->text.str(); }
+
+ private:
+  struct Kept {
+    std::ostringstream text;
+    spdlog::logger logger{"test", std::make_shared<spdlog::sinks::ostream_sink_st>(text)};
+  };
+  std::shared_ptr<Kept> kept_ = std::make_shared<Kept>();
 };
 
 /// A reward from the weights in `folder`.
