@@ -201,7 +201,8 @@ TEST_CASE("Handles share a unit, and moving it replaces storage in place") {
   const Weights w(source, at::kCPU, at::kFloat);
   const auto same = w.get("attn.to_q.weight");
   const auto converted = w.as(at::kDouble).get("attn.to_k.weight");
-  const auto fused = (w / "attn").adopt(at::cat({same, same}));
+  const auto twice = [](const at::Tensor& tensor) { return at::cat({tensor, tensor}); };
+  const auto fused = (w / "attn").derive("to_q.weight", same.sizes(), twice);
   const auto alias = same;
   const std::vector<at::Tensor> all{same, converted, fused};
   const auto memory = [&] {
@@ -255,6 +256,49 @@ TEST_CASE("On the meta device what waits elsewhere takes no memory and keeps its
   CHECK(bytes(while_away) == static_cast<std::size_t>(while_away.numel()) * 8);
 }
 
+TEST_CASE("Converting weights gives LibTorch's numbers, bit for bit") {
+  const auto bits = at::arange(1 << 16).to(at::kInt).to(at::kShort).repeat({5}).slice(0, 0, 300001);
+  for (const auto from : {at::kHalf, at::kBFloat16, at::kFloat})
+    for (const auto to : {at::kHalf, at::kBFloat16, at::kFloat}) {
+      const auto stored = from == at::kFloat ? at::randn({300, 7}) : bits.view(from);
+      const auto got = reno::convert(stored, to), expected = stored.to(to);
+      CHECK(got.sizes() == stored.sizes());
+      CHECK(at::equal(got.isnan(), expected.isnan()));  // whose bits differ
+      const auto as_bits = [&](const at::Tensor& x) {
+        return x.masked_fill(x.isnan(), 0).view(x.element_size() == 4 ? at::kInt : at::kShort);
+      };
+      CHECK(at::equal(as_bits(got), as_bits(expected)));
+    }
+  const auto matrix = at::randn({6, 4}).to(at::kHalf);
+  CHECK(at::equal(reno::convert(matrix.t(), at::kBFloat16), matrix.t().to(at::kBFloat16)));
+  CHECK(reno::convert(at::empty({0, 3}, at::TensorOptions(at::kHalf)), at::kBFloat16).sizes() ==
+        at::IntArrayRef{0, 3});
+}
+
+TEST_CASE("On the CPU what is away waits in its file, and comes back as it was") {
+  const Checkpoint checkpoint;
+  const Weights w = checkpoint.open(at::kHalf);
+  const auto twice = [](const at::Tensor& tensor) { return at::cat({tensor, tensor}); };
+  const std::vector<at::Tensor> before{w.get("attn.to_q.weight"), w.get("position_ids"),
+                                       w.derive("attn.to_q.weight", {4, 3}, twice)};
+  std::vector<at::Tensor> values;
+  for (const auto& tensor : before) values.push_back(tensor.clone());
+  const auto storage = before.front().storage().getWeakStorageImpl();
+  w.set_away(true);
+  CHECK(storage.expired());
+  const std::vector<at::Tensor> while_away{w.as(at::kFloat).get("attn.to_q.weight"),
+                                           w.derive("position_ids", values[1].sizes(), twice)};
+  for (const auto& tensors : {before, while_away})
+    for (const auto& tensor : tensors)
+      CHECK(tensor.storage().nbytes() == static_cast<std::size_t>(tensor.element_size()));
+  CHECK(before[0].isnan().all().item<bool>());  // so that nobody uses it unnoticed
+  CHECK(message_of<LoadError>([&] { w.get("attn.to_q.weight", {1}); }) != "no error");
+  w.set_away(false);
+  for (std::size_t i = 0; i < before.size(); ++i) CHECK(at::equal(before[i], values[i]));
+  CHECK(at::equal(while_away[0], checkpoint.tensors.at("attn.to_q.weight")));
+  CHECK(at::equal(while_away[1], twice(values[1])));
+}
+
 TEST_CASE("A component moves to the GPU and back as one unit", "[cuda]") {
   const auto device = reno::test::gpu();
   if (!device) return;
@@ -262,7 +306,9 @@ TEST_CASE("A component moves to the GPU and back as one unit", "[cuda]") {
   const Weights w = checkpoint.open(at::kHalf);
   const auto converted = w.get("attn.to_q.weight");
   const auto same = w.get("blocks.10.norm.weight");
-  const auto fused = w.adopt(at::cat({converted, converted}));
+  const auto fused = w.derive("attn.to_q.weight", converted.sizes(), [](const at::Tensor& tensor) {
+    return at::cat({tensor, tensor});
+  });
   const auto alias = same;
   const auto* const mapped = same.const_data_ptr();
   w.to(*device);

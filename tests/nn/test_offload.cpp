@@ -4,13 +4,16 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "reno/io/invented_source.hpp"
+#include "reno/io/safetensors.hpp"
 #include "reno/nn/modules.hpp"
 #include "reno/nn/offload.hpp"
 #include "reno/pipelines/in_stages.hpp"
 #include "support/gpu.hpp"
+#include "support/temporary_folder.hpp"
 
 using namespace reno;
 using nn::Offload;
@@ -26,9 +29,9 @@ struct Network {
   nn::Linear layer;
   mutable int runs = 0;
 
-  explicit Network(MemoryMode memory, at::Device device = at::kCPU, Visits visits = Visits::every_iteration)
-      : home(std::make_shared<const RandomSource>(1, 1.0), context(memory, device), visits),
-        layer(home.weights(), size, size) {}
+  explicit Network(MemoryMode memory, at::Device device = at::kCPU, Visits visits = Visits::every_iteration,
+                   std::shared_ptr<const TensorSource> source = std::make_shared<const RandomSource>(1, 1.0))
+      : home(std::move(source), context(memory, device), visits), layer(home.weights(), size, size) {}
 
   static Context context(MemoryMode memory, at::Device device) {
     Context context;
@@ -45,7 +48,6 @@ struct Network {
     return [this](const at::Tensor& x) { return (*this)(x); };
   }
 
-  /// On the meta device.
   bool present() const { return layer.weight.storage().nbytes() == size * size * sizeof(float); }
 };
 
@@ -96,6 +98,24 @@ TEST_CASE("Only in the mode fast the weights of a prompt's encoder stay when it 
     CHECK(network.home.during([&] { return network.present(); }));
     CHECK(network.present() == (memory == MemoryMode::fast));
   }
+}
+
+TEST_CASE("On the CPU the weights of a prompt's encoder wait in their file", "[nn]") {
+  const test::TemporaryFolder folder;
+  const auto file = folder / "model.safetensors";
+  at::manual_seed(1);
+  const auto weight = at::randn({size, size});
+  write_safetensors(file, {{"weight", weight}, {"bias", at::zeros({size})}});
+  for (const auto memory : {MemoryMode::fast, MemoryMode::balanced, MemoryMode::lean})
+    for (const auto visits : {Visits::once_per_prompt, Visits::every_iteration}) {
+      const Network network(memory, at::kCPU, visits, open_safetensors(file));
+      const bool stays = memory == MemoryMode::fast || visits == Visits::every_iteration;
+      for (int visit = 0; visit < 2; ++visit) {
+        CHECK(network.present() == stays);
+        CHECK(network.home.during([&] { return at::equal(network.layer.weight, weight); }));
+      }
+      CHECK(network.present() == stays);
+    }
 }
 
 TEST_CASE("Lean: weights are there while they are used, and leave when that fails", "[nn]") {

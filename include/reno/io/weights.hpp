@@ -120,19 +120,21 @@ class Weights {
   /// Stored names below this scope that were never handed out.
   std::vector<std::string> unused() const { return unit_->unused(stored_prefix("")); }
 
-  /// Lets a tensor that was computed from handed-out ones (fused projections, another memory format) move
-  /// with the unit. Returns it.
-  at::Tensor adopt(at::Tensor derived) const {
-    unit_->adopt(derived);
-    return derived;
+  /// What `make` makes of `get(name, shape)`, another shape or memory format of it, for networks that need no
+  /// other. It moves with the unit.
+  at::Tensor derive(std::string_view name, at::IntArrayRef shape, const WeightsUnit::Make& make) const {
+    const std::string stored_name = stored(name);
+    if (!unit_->open_ended()) check(stored_name, &shape);
+    return unit_->derive(stored_name, shape, dtype_, make);
   }
 
-  /// Moves the whole unit: every tensor handed out or adopted that is still in use changes its storage in
+  /// Moves the whole unit: every tensor handed out or derived that is still in use changes its storage in
   /// place, and later ones are given on `device`. What came from the CPU goes back there without a copy.
   /// `lock_pages`: what waits there does so in page-locked memory, from which a GPU fetches it faster.
   void to(at::Device device, bool lock_pages = false) const { unit_->move(device, lock_pages); }
 
-  /// On the meta device: whether the unit waits elsewhere and takes no memory here.
+  /// Whether the unit waits meanwhile and takes no memory: on the CPU in its file, on the meta device
+  /// elsewhere.
   void set_away(bool away) const { unit_->set_away(away); }
 
  private:

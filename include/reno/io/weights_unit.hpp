@@ -5,9 +5,13 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -19,6 +23,7 @@
 #include <utility>
 #include <vector>
 
+#include "reno/io/convert.hpp"
 #include "reno/io/invented_source.hpp"
 #include "reno/io/packed_memory.hpp"
 #include "reno/io/tensor_source.hpp"
@@ -28,6 +33,8 @@ namespace reno {
 /// Shared by all `Weights` of one checkpoint; thread-safe. Names here are stored names.
 class WeightsUnit {
  public:
+  using Make = std::function<at::Tensor(const at::Tensor&)>;
+
   WeightsUnit(std::shared_ptr<const TensorSource> source, at::Device device)
       : source_(std::move(source)),
         inventor_(dynamic_cast<const InventedSource*>(source_.get())),
@@ -76,21 +83,30 @@ class WeightsUnit {
     return tensor;
   }
 
-  /// A tensor that moves with the unit, though it is not of the checkpoint.
-  void adopt(const at::Tensor& tensor) {
+  /// What `make` makes of that tensor, in which form alone it is kept.
+  at::Tensor derive(const std::string& name, at::IntArrayRef shape, at::ScalarType dtype, const Make& make) {
+    auto tensor = make(hand_out(name, shape, dtype));
     const std::scoped_lock lock(mutex_);
-    adopted_.emplace_back(tensor);
+    if (away_) tensor = stand_in(tensor.sizes(), tensor.scalar_type());
+    derived_.push_back({name, shape.vec(), dtype, make, Given(tensor)});
+    return tensor;
   }
 
-  /// On the meta device: whether the tensors wait elsewhere meanwhile. They keep shape and dtype and take no
-  /// memory, so that a rehearsal counts what a device would really hold.
+  /// Whether the tensors wait meanwhile: on the CPU in their file, from which they are read again when they
+  /// come back; on the meta device elsewhere, so that a rehearsal counts what a device would really hold.
+  /// They keep shape and dtype and take no memory. On the CPU invented ones stay.
   void set_away(bool away) {
     const std::scoped_lock lock(mutex_);
-    if (away == away_) return;
+    if (away == away_ || (inventor_ != nullptr && !device_.is_meta())) return;
     away_ = away;
-    for_each_given([&](Given&, const at::Tensor& tensor) {
-      tensor.set_data(meta_tensor(tensor.sizes(), tensor.scalar_type()));
-    });
+    for (auto& [key, given] : handed_out_)
+      if (const at::Tensor tensor(given.weak.lock()); tensor.defined())
+        tensor.set_data(away ? stand_in(tensor.sizes(), tensor.scalar_type())
+                             : fetch(key.first, tensor.sizes(), key.second));
+    for (auto& [name, shape, dtype, make, given] : derived_)
+      if (const at::Tensor tensor(given.weak.lock()); tensor.defined())
+        tensor.set_data(away ? stand_in(tensor.sizes(), tensor.scalar_type())
+                             : make(fetch(name, shape, dtype)));
   }
 
   /// Moves all tensors that are still in use, in place. What leaves the CPU keeps its memory there, for the
@@ -126,6 +142,14 @@ class WeightsUnit {
     at::Tensor home;  ///< the same on the CPU, once it has been elsewhere
   };
 
+  struct Derived {
+    std::string name;
+    std::vector<std::int64_t> shape;  ///< of what it is made of
+    at::ScalarType dtype;             ///< that this was asked for in
+    Make make;
+    Given given;
+  };
+
   /// Calls `act(given, tensor)` for all that are still in use; of others nothing is kept.
   template <class Act>
   void for_each_given(const Act& act) {
@@ -137,7 +161,7 @@ class WeightsUnit {
         given.home.reset();
     };
     for (auto& [key, given] : handed_out_) visit(given);
-    for (auto& given : adopted_) visit(given);
+    for (auto& derived : derived_) visit(derived.given);
   }
 
   std::int64_t packed_size() {
@@ -146,23 +170,28 @@ class WeightsUnit {
     return bytes;
   }
 
-  at::Tensor meta_tensor(at::IntArrayRef shape, at::ScalarType dtype) const {
-    const auto options = at::TensorOptions(dtype).device(at::kMeta);
-    return away_ ? at::empty({}, options).expand(shape) : at::empty(shape, options);
+  /// What stands for a tensor without data. One that is away takes no memory, and is no number where it is
+  /// used all the same.
+  at::Tensor stand_in(at::IntArrayRef shape, at::ScalarType dtype) const {
+    const auto options = at::TensorOptions(dtype).device(device_);
+    if (!away_) return at::empty(shape, options);
+    constexpr double no_number = std::numeric_limits<double>::quiet_NaN();
+    return (at::isFloatingType(dtype) ? at::full({}, no_number, options) : at::zeros({}, options))
+        .expand(shape);
   }
 
   at::Tensor fetch(const std::string& name, at::IntArrayRef shape, at::ScalarType dtype) const {
     if (inventor_ != nullptr) {
       const auto invented = inventor_->invent(name, shape, at::TensorOptions(dtype).device(device_));
-      return device_.is_meta() ? meta_tensor(shape, invented.scalar_type()) : invented;
+      return device_.is_meta() ? stand_in(shape, invented.scalar_type()) : invented;
     }
     const auto stored = source_->find(name)->dtype;
     const auto target = at::isFloatingType(stored) ? dtype : stored;
-    if (device_.is_meta()) return meta_tensor(shape, target);
+    if (away_ || device_.is_meta()) return stand_in(shape, target);
     const auto tensor =
         source_->read(name).detach();  // a handle of its own: its storage may be replaced later
     // Converted on the device, so that the host makes no copy. On "cpu:0", ATen would.
-    return (device_.is_cpu() ? tensor : tensor.to(device_)).to(target);
+    return convert(device_.is_cpu() ? tensor : tensor.to(device_), target);
   }
 
   std::shared_ptr<const TensorSource> source_;
@@ -175,7 +204,7 @@ class WeightsUnit {
   std::set<std::string> asked_;
   std::map<std::pair<std::string, at::ScalarType>, Given>
       handed_out_;  // held weakly: a network that is gone keeps nothing alive
-  std::vector<Given> adopted_;
+  std::vector<Derived> derived_;
 };
 
 }  // namespace reno

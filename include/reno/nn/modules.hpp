@@ -40,10 +40,10 @@ inline at::Tensor bias_of(const Weights& w, std::int64_t size, Bias bias) {
 }
 
 inline at::Tensor kernel_of(const Weights& w, std::int64_t in, std::int64_t out, std::int64_t size) {
-  const auto kernel = w.get("weight", {out, in, size, size});
   const auto layout = kernel_layout(w.works_on(), w.dtype());
-  const bool as_it_is = size != 3 || layout == at::MemoryFormat::Contiguous || kernel.is_contiguous(layout);
-  return as_it_is ? kernel : w.adopt(kernel.contiguous(layout));
+  if (size != 3 || layout == at::MemoryFormat::Contiguous) return w.get("weight", {out, in, size, size});
+  return w.derive("weight", {out, in, size, size},
+                  [layout](const at::Tensor& kernel) { return kernel.contiguous(layout); });
 }
 }  // namespace detail
 

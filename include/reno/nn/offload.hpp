@@ -28,7 +28,8 @@ inline bool stay_on_device(MemoryMode memory, Visits visits) {
 }
 
 /// A unit of weights that lives on the run's device, or on the host while it is not in use. A cheap value:
-/// copies are the same unit. On the CPU, where host and device are one, nothing moves.
+/// copies are the same unit. On the CPU, where host and device are one, weights of every iteration stay, and
+/// those of prompts wait in their file.
 class Offload {
  public:
   Offload(std::shared_ptr<const TensorSource> source, const Context& context, Visits visits)
@@ -73,27 +74,35 @@ class Offload {
   struct Place {
     Place(std::shared_ptr<const TensorSource> source, const Context& context, bool stays, Visits visits)
         : device(context.device),
-          lock_pages(visits == Visits::every_iteration),
+          every_iteration(visits == Visits::every_iteration),
           weights(Weights(std::move(source), stays || device.is_meta() ? device : at::Device(at::kCPU),
                           context.dtype)
                       .working_on(device)) {}
 
     /// All of them or, when there is no room, none.
     void come() const {
-      if (device.is_meta()) return weights.set_away(false);
       try {
-        weights.to(device, lock_pages);
+        if (has_host()) return weights.to(device, /*lock_pages=*/every_iteration);
+        if (waits()) weights.set_away(false);
       } catch (...) {
         go_home();
         throw;
       }
     }
 
-    /// A rehearsal has no host: there the weights are merely not counted.
-    void go_home() const { device.is_meta() ? weights.set_away(true) : weights.to(at::kCPU); }
+    void go_home() const {
+      if (has_host()) return weights.to(at::kCPU);
+      if (waits()) weights.set_away(true);
+    }
+
+    bool has_host() const { return !device.is_cpu() && !device.is_meta(); }
+
+    /// Whether weights wait where there is no host: those of a rehearsal are merely not counted, and from the
+    /// file it would take too long in every iteration.
+    bool waits() const { return device.is_meta() || !every_iteration; }
 
     at::Device device;
-    bool lock_pages;
+    bool every_iteration;
     Weights weights;
     std::mutex mutex;
     int visits = 0;

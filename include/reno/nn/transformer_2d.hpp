@@ -131,7 +131,8 @@ struct Transformer2DModel {
   static Linear projection(const Weights& w, const Settings& settings) {
     const std::int64_t size = settings.attention.query_size;
     if (settings.linear_projection) return Linear(w, size, size);
-    return Linear(w.adopt(w.get("weight", {size, size, 1, 1}).view({size, size})), w.get("bias", {size}));
+    const auto matrix = [size](const at::Tensor& kernel) { return kernel.view({size, size}); };
+    return Linear(w.derive("weight", {size, size, 1, 1}, matrix), w.get("bias", {size}));
   }
 };
 
