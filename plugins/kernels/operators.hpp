@@ -12,11 +12,16 @@
 
 namespace reno::kernels {
 
-/// Registers a device's implementations; schemas exist once in a process, whoever comes first. What this
-/// returns must be kept.
-inline std::vector<torch::Library> register_operators(c10::DispatchKey device,
-                                                      nn::GroupNormOperator* group_norm,
-                                                      nn::GroupNormBackwardOperator* group_norm_backward) {
+/// A device's implementations. One without attention leaves that to LibTorch.
+struct Operators {
+  nn::GroupNormOperator* group_norm;
+  nn::GroupNormBackwardOperator* group_norm_backward;
+  nn::AttentionOperator* attention = nullptr;
+  nn::AttentionBackwardOperator* attention_backward = nullptr;
+};
+
+/// Registers them; schemas exist once in a process, whoever comes first. What this returns must be kept.
+inline std::vector<torch::Library> register_operators(c10::DispatchKey device, const Operators& operators) {
   std::vector<torch::Library> libraries;
   if (!c10::Dispatcher::singleton().findSchema({"reno::group_norm", ""})) {
     auto& schemas =
@@ -26,12 +31,20 @@ inline std::vector<torch::Library> register_operators(c10::DispatchKey device,
         "(Tensor, Tensor, Tensor)");
     schemas.def(
         "group_norm_backward(Tensor gradient, Tensor x, Tensor weight, Tensor bias, Tensor mean, Tensor "
-        "rstd, "
-        "int groups, bool silu) -> Tensor");
+        "rstd, int groups, bool silu) -> Tensor");
+    schemas.def(
+        "attention(Tensor query, Tensor key, Tensor value, int heads, float scale) -> (Tensor, Tensor)");
+    schemas.def(
+        "attention_backward(Tensor gradient, Tensor query, Tensor key, Tensor value, Tensor output, Tensor "
+        "log_sums, int heads, float scale, bool of_keys) -> (Tensor, Tensor, Tensor)");
   }
   auto& kernels = libraries.emplace_back(torch::Library::IMPL, "reno", device, __FILE__, __LINE__);
-  kernels.impl("group_norm", group_norm);
-  kernels.impl("group_norm_backward", group_norm_backward);
+  kernels.impl("group_norm", operators.group_norm);
+  kernels.impl("group_norm_backward", operators.group_norm_backward);
+  if (operators.attention != nullptr) {
+    kernels.impl("attention", operators.attention);
+    kernels.impl("attention_backward", operators.attention_backward);
+  }
   return libraries;
 }
 

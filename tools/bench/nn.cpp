@@ -93,12 +93,26 @@ BENCHMARK_CAPTURE(resnet_block, bfloat16_channels_last, at::kBFloat16, interleav
     ->Arg(128)
     ->Unit(benchmark::kMillisecond);
 
-/// A layer of ViT-H/14: 257 tokens, 16 heads of 80.
-void attention(benchmark::State& state, at::ScalarType dtype) {
-  const auto tokens = at::randn({1, 257, 16 * 80}).to(dtype);
-  there_and_back(state, tokens, [&](const at::Tensor& x) { return nn::attention(x, x, x, 16); });
+at::Tensor libtorch_attention(const at::Tensor& x, std::int64_t heads) {
+  const auto split = x.unflatten(-1, {heads, -1}).transpose(1, 2);
+  return at::scaled_dot_product_attention(split, split, split).transpose(1, 2).flatten(2);
 }
-BENCHMARK_CAPTURE(attention, float32, at::kFloat)->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(attention, bfloat16, at::kBFloat16)->Unit(benchmark::kMillisecond);
+
+void attention(benchmark::State& state, bool libtorch, at::ScalarType dtype) {
+  load_operators();
+  const std::int64_t heads = state.range(1);
+  const auto tokens = at::randn({1, state.range(0), heads * state.range(2)}).to(dtype);
+  there_and_back(state, tokens, [&](const at::Tensor& x) {
+    return libtorch ? libtorch_attention(x, heads) : nn::attention(x, x, x, heads);
+  });
+}
+
+/// Tokens, heads and their width: a layer of ViT-H/14, of the finest level of a UNet, of the decoder.
+void of_networks(benchmark::internal::Benchmark* attention) {
+  attention->Args({257, 16, 80})->Args({4096, 5, 64})->Args({4096, 1, 512})->Unit(benchmark::kMillisecond);
+}
+BENCHMARK_CAPTURE(attention, float32, false, at::kFloat)->Apply(of_networks);
+BENCHMARK_CAPTURE(attention, bfloat16, false, at::kBFloat16)->Apply(of_networks);
+BENCHMARK_CAPTURE(attention, bfloat16_libtorch, true, at::kBFloat16)->Apply(of_networks);
 
 }  // namespace

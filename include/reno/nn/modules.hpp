@@ -11,19 +11,18 @@
 #include <ATen/ops/mul.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/rms_norm.h>
-#include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/tanh.h>
 #include <fmt/format.h>
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <utility>
 
 #include "reno/error.hpp"
 #include "reno/io/weights.hpp"
+#include "reno/nn/attention.hpp"
 #include "reno/nn/convolution.hpp"
 #include "reno/nn/group_norm.hpp"
 #include "reno/nn/layout.hpp"
@@ -149,24 +148,6 @@ inline Activation activation(const std::string& name) {
   throw LoadError(fmt::format(
       "unknown activation '{}'; have: gelu, gelu_new, gelu_pytorch_tanh, quick_gelu, relu, silu, swish, tanh",
       name));
-}
-
-/// What the attention of a query may see.
-struct AttentionOptions {
-  at::Tensor mask = {};              ///< added to the logits; broadcasts to (N, heads, Q, K), or undefined
-  bool causal = false;               ///< query i sees keys 0..i; not together with a mask
-  std::optional<double> scale = {};  ///< of the logits; 1/sqrt(head width) when not set
-};
-
-/// Multi-head attention softmax(scale · Q Kᵀ + mask) V on projected inputs: query (N, Q, heads·d), key and
-/// value (N, K, heads·d) -> (N, Q, heads·d).
-inline at::Tensor attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                            std::int64_t heads, const AttentionOptions& options = {}) {
-  const auto split = [heads](const at::Tensor& x) { return x.unflatten(-1, {heads, -1}).transpose(1, 2); };
-  const std::optional<at::Tensor> mask = options.mask.defined() ? std::optional(options.mask) : std::nullopt;
-  const auto mixed = at::scaled_dot_product_attention(split(query), split(key), split(value), mask,
-                                                      /*dropout_p=*/0.0, options.causal, options.scale);
-  return mixed.transpose(1, 2).flatten(2);
 }
 
 }  // namespace reno::nn

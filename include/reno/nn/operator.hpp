@@ -22,6 +22,16 @@ using GroupNormBackwardOperator = at::Tensor(const at::Tensor&, const at::Tensor
                                              const at::Tensor&, const at::Tensor&, const at::Tensor&,
                                              std::int64_t, bool);
 
+/// "reno::attention": query, key, value, heads, scale (see nn/attention.hpp) -> the values mixed, and per
+/// image, head and query the logarithm of the sum that the softmax divides by, (N, heads, Q).
+using AttentionOperator = std::tuple<at::Tensor, at::Tensor>(const at::Tensor&, const at::Tensor&,
+                                                             const at::Tensor&, std::int64_t, double);
+/// "reno::attention_backward": gradient, query, key, value, what "reno::attention" returned, heads, scale,
+/// whether keys and values want gradients -> the gradients of query, key and value.
+using AttentionBackwardOperator = std::tuple<at::Tensor, at::Tensor, at::Tensor>(
+    const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&,
+    const at::Tensor&, std::int64_t, double, bool);
+
 /// The operator `name` for tensors on such a device, if a plugin has registered it.
 template <class Signature>
 std::optional<c10::TypedOperatorHandle<Signature>> find_operator(const char* name, c10::DeviceType device) {

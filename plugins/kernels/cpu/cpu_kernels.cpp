@@ -1,5 +1,6 @@
-// The plugin of operators for the CPU: group norm of channels-last feature maps, whose way back takes
-// LibTorch as long as half a convolution. Every number is read once for the sums and once for the result.
+// The plugin of operators for the CPU: attention (attention.cpp), and group norm of channels-last feature
+// maps, whose way back takes LibTorch as long as half a convolution. Of group norm, every number is read once
+// for the sums and once for the result.
 //
 // With y = scale x + shift, scale = rstd w and g the gradient in y, the gradient in x is
 //     scale g - rstd (mean(w g) + (x - mean) rstd mean(w g (x - mean) rstd)),    means over a group.
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "../operators.hpp"
+#include "attention.hpp"
 #include "reno/plugin.hpp"
 #include "rows.hpp"
 
@@ -222,5 +224,10 @@ at::Tensor group_norm_backward(const at::Tensor& gradient, const at::Tensor& x, 
 }  // namespace
 
 RENO_PLUGIN("cpu-kernels", [](reno::Registry&) {
-  static const auto kept = register_operators(c10::DispatchKey::CPU, group_norm, group_norm_backward);
+  Operators operators{group_norm, group_norm_backward};
+  if (multiplies_bfloat16()) {
+    operators.attention = attention;
+    operators.attention_backward = attention_backward;
+  }
+  static const auto kept = register_operators(c10::DispatchKey::CPU, operators);
 })

@@ -108,5 +108,5 @@ at::Tensor group_norm_backward(const at::Tensor& gradient, const at::Tensor& x, 
 }  // namespace
 
 RENO_PLUGIN("cuda-kernels", [](reno::Registry&) {
-  static const auto kept = register_operators(c10::DispatchKey::CUDA, group_norm, group_norm_backward);
+  static const auto kept = register_operators(c10::DispatchKey::CUDA, {group_norm, group_norm_backward});
 })
