@@ -27,6 +27,7 @@ LIBRARIES = [
     "libsentencepiece-dev",
     "librange-v3-dev",
     "libspdlog-dev",
+    "libtcmalloc-minimal4",
     "libtomlplusplus-dev",
     "nlohmann-json3-dev",
     "zlib1g-dev",

@@ -1,6 +1,5 @@
 // reno-run: reads an experiment, loads plugins, runs it, and says what came out.
 #include <fmt/format.h>
-#include <malloc.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 
 #include <boost/dll/runtime_symbol_info.hpp>
@@ -28,16 +27,6 @@
 namespace {
 
 using namespace reno;
-
-/// Each iteration frees its tensors and the next allocates the same again. glibc would return that memory in
-/// between and the kernel would clear it anew, which takes a small model a tenth of its time. Pieces beyond
-/// 32 MiB (as far as glibc itself adapts) are still returned at once.
-void keep_freed_memory() {
-#ifdef __GLIBC__
-  mallopt(M_MMAP_THRESHOLD, 32 << 20);
-  mallopt(M_TRIM_THRESHOLD, 256 << 20);
-#endif
-}
 
 /// `lib/reno` beside the program's `bin`: the build tree is laid out as an installation.
 std::filesystem::path library_directory() {
@@ -227,6 +216,5 @@ void perform(const CommandLine& line) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  keep_freed_memory();
   return reno::run_program("reno-run", [&] { perform(parse_command_line({argv + 1, argv + argc})); });
 }
