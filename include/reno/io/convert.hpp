@@ -9,9 +9,8 @@
 
 namespace reno {
 
-/// tensor.to(dtype). From one half precision to the other LibTorch goes number by number on the
-/// CPU; by way of float, a piece at a time, which stays in a core's cache, the same takes less than half the
-/// time.
+/// tensor.to(dtype). From one half precision to the other LibTorch goes number by number on the CPU; by way
+/// of float, a piece at a time, which stays in a core's cache, the same takes less than half the time.
 inline at::Tensor convert(const at::Tensor& tensor, at::ScalarType dtype) {
   const auto from = tensor.scalar_type();
   const bool between_halves =

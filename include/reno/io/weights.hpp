@@ -121,7 +121,8 @@ class Weights {
   std::vector<std::string> unused() const { return unit_->unused(stored_prefix("")); }
 
   /// What `make` makes of `get(name, shape)`, another shape or memory format of it, for networks that need no
-  /// other. It moves with the unit.
+  /// other. It moves with the unit, and `make`, which is kept, may be called again when the unit comes back:
+  /// it must do the same each time, and hold no tensor.
   at::Tensor derive(std::string_view name, at::IntArrayRef shape, const WeightsUnit::Make& make) const {
     const std::string stored_name = stored(name);
     if (!unit_->open_ended()) check(stored_name, &shape);

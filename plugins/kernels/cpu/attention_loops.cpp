@@ -1,3 +1,4 @@
+// See loops.hpp for how these loops are compiled.
 #include "attention_loops.hpp"
 
 #include <algorithm>

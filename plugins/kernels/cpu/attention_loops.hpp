@@ -1,9 +1,9 @@
 // The loops of the CPU's attention over rows of logits, and how its matrices are laid out for products.
 //
 // The right factor of a product of bfloat16 matrices, (rows, columns), comes in pairs of rows, since
-// processors multiply and add two numbers at a time: element (row, column) lies at [row / 2][column][row %
-// 2]. And it comes in panels of `panel` columns, one behind the other, so that a product walks through memory
-// in one direction. Behind an odd number of rows stands a row of zeros.
+// processors multiply and add two numbers at a time: an element lies at [row / 2][column][row % 2]. And it
+// comes in panels of `panel` columns, one behind the other, so that a product walks through memory in one
+// direction. Behind an odd number of rows stands a row of zeros.
 #pragma once
 
 #include <c10/util/BFloat16.h>
