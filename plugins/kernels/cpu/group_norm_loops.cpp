@@ -1,5 +1,5 @@
 // See loops.hpp for how these loops are compiled.
-#include "rows.hpp"
+#include "group_norm_loops.hpp"
 
 #include "loops.hpp"
 
