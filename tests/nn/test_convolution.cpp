@@ -8,19 +8,26 @@ using namespace reno;
 
 namespace {
 
+/// Of what depends on x, weight, bias and two numbers, in x, with the same cotangent for all dtypes.
 at::Tensor conv_gradient(at::Tensor (*convolve)(const at::Tensor&, const at::Tensor&, const at::Tensor&,
                                                 std::int64_t, std::int64_t),
                          const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
-                         std::int64_t stride, std::int64_t padding) {
+                         std::int64_t first, std::int64_t second) {
   const auto leaf = x.detach().requires_grad_(true);
-  const auto y = convolve(leaf, weight, bias, stride, padding);
-  y.backward(at::arange(y.numel(), y.options()).view(y.sizes()).sin());
+  const auto y = convolve(leaf, weight, bias, first, second);
+  const auto waves = at::arange(y.numel(), at::kDouble).view(y.sizes()).sin().to(at::kBFloat16);
+  y.backward(waves.to(y.scalar_type()));
   return leaf.grad();
 }
 
 at::Tensor unfused_conv2d(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                           std::int64_t stride, std::int64_t padding) {
   return at::conv2d(x, weight, bias, stride, padding);
+}
+
+at::Tensor upsample_and_convolve(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                                 std::int64_t height, std::int64_t width) {
+  return at::conv2d(at::upsample_nearest2d(x, {height, width}), weight, bias, 1, 1);
 }
 
 }  // namespace
@@ -65,4 +72,56 @@ TEST_CASE("A convolution that is being trained gets its gradients", "[nn]") {
   CHECK(weight.grad().defined());
   CHECK(bias.grad().defined());
   CHECK(x.grad().defined());
+}
+
+TEST_CASE("A convolution of an enlarged map is that of the map which is made larger first", "[nn]") {
+  struct Sizes {
+    std::int64_t rows, columns, height, width;
+  };
+  const Sizes doubled{32, 40, 64, 80}, small{4, 5, 8, 10}, odd{32, 40, 63, 80}, tripled{32, 33, 96, 99};
+  const std::pair<at::ScalarType, double> dtypes[] = {
+      {at::kDouble, 1e-12}, {at::kFloat, 1e-5}, {at::kHalf, 1e-2}, {at::kBFloat16, 5e-2}};
+  for (const auto& [dtype, tolerance] : dtypes)
+    for (const auto format : {at::MemoryFormat::Contiguous, at::MemoryFormat::ChannelsLast})
+      for (const auto& sizes : {doubled, small, odd, tripled})
+        for (const bool with_bias : {true, false}) {
+          INFO(dtype << " " << format << " " << sizes.height << " " << sizes.width << " bias " << with_bias);
+          const at::TensorOptions options(dtype);
+          const auto x = at::randn({2, 6, sizes.rows, sizes.columns}, options).contiguous(format);
+          const auto weight = at::randn({5, 6, 3, 3}, options);
+          const auto bias = with_bias ? at::randn({5}, options) : at::Tensor();
+          const auto exactly = [&](const at::Tensor& tensor) {
+            return tensor.defined() ? tensor.to(at::kDouble) : tensor;
+          };
+          const auto check = [&](const at::Tensor& got, const at::Tensor& expected) {
+            CHECK(got.scalar_type() == dtype);
+            CHECK(got.is_contiguous(format));
+            CHECK(((got - expected).norm() / expected.norm()).item<double>() < tolerance);
+          };
+          const auto y = nn::upsampled_conv2d(x, weight, bias, sizes.height, sizes.width);
+          check(y,
+                upsample_and_convolve(exactly(x), exactly(weight), exactly(bias), sizes.height, sizes.width));
+          const auto got = conv_gradient(nn::upsampled_conv2d, x, weight, bias, sizes.height, sizes.width);
+          check(got, conv_gradient(upsample_and_convolve, exactly(x), exactly(weight), exactly(bias),
+                                   sizes.height, sizes.width));
+        }
+}
+
+TEST_CASE("A convolution of an enlarged map that is being trained gets its gradients", "[nn]") {
+  const auto x = at::randn({1, 4, 32, 32}).requires_grad_(true);
+  const auto weight = at::randn({4, 4, 3, 3}).requires_grad_(true);
+  nn::upsampled_conv2d(x, weight, {}, 64, 64).sum().backward();
+  CHECK(weight.grad().defined());
+  CHECK(x.grad().defined());
+}
+
+TEST_CASE("Doubling and convolving keeps neither map", "[nn]") {
+  const auto leaf = at::randn({1, 4, 32, 32}).requires_grad_(true);
+  auto x = leaf * 2;
+  const c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl> watched(x.getIntrusivePtr());
+  const auto y = nn::upsampled_conv2d(x, at::randn({4, 4, 3, 3}), {}, 64, 64);
+  x.reset();
+  CHECK(watched.expired());
+  y.sum().backward();
+  CHECK(leaf.grad().defined());
 }

@@ -79,6 +79,24 @@ BENCHMARK_CAPTURE(convolution, frozen_bfloat16_channels_last, true, at::kBFloat1
     ->Arg(128)
     ->Unit(benchmark::kMillisecond);
 
+/// Between the decoder's levels.
+void upsampled_convolution(benchmark::State& state, bool enlarged_first, at::ScalarType dtype) {
+  const std::int64_t channels = state.range(0), side = state.range(1);
+  const nn::Conv2d conv(random_weights(dtype), channels, channels, 3, 1, 1);
+  there_and_back(state, feature_map(channels, side, dtype, interleaved), [&](const at::Tensor& x) {
+    return enlarged_first ? conv(at::upsample_nearest2d(x, {2 * side, 2 * side}))
+                          : nn::upsampled_conv2d(x, conv.weight, conv.bias, 2 * side, 2 * side);
+  });
+}
+/// Channels and side.
+void between_levels(benchmark::internal::Benchmark* convolution) {
+  convolution->Args({512, 64})->Args({512, 128})->Args({256, 256})->Unit(benchmark::kMillisecond);
+}
+BENCHMARK_CAPTURE(upsampled_convolution, float32, false, at::kFloat)->Apply(between_levels);
+BENCHMARK_CAPTURE(upsampled_convolution, float32_enlarged_first, true, at::kFloat)->Apply(between_levels);
+BENCHMARK_CAPTURE(upsampled_convolution, bfloat16, false, at::kBFloat16)->Apply(between_levels);
+BENCHMARK_CAPTURE(upsampled_convolution, bfloat16_enlarged_first, true, at::kBFloat16)->Apply(between_levels);
+
 void resnet_block(benchmark::State& state, at::ScalarType dtype, at::MemoryFormat layout) {
   const nn::ResnetBlock2D block(random_weights(dtype), 256, 128, {32, 1e-6});
   there_and_back(state, feature_map(256, state.range(0), dtype, layout),

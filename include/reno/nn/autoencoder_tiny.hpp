@@ -7,7 +7,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/tanh.h>
-#include <ATen/ops/upsample_nearest2d.h>
 #include <fmt/format.h>
 
 #include <cstddef>
@@ -111,9 +110,9 @@ struct AutoencoderTinyDecoder {
     for (const auto& level : levels) {
       for (const auto& block : level.blocks)
         x = checkpoint(recompute, x, [&block](const at::Tensor& in) { return block(in); });
-      if (level.enlarge != 1)
-        x = at::upsample_nearest2d(x, {x.size(2) * level.enlarge, x.size(3) * level.enlarge});
-      x = level.conv(x);
+      x = level.enlarge == 1 ? level.conv(x)
+                             : upsampled_conv2d(x, level.conv.weight, level.conv.bias,
+                                                x.size(2) * level.enlarge, x.size(3) * level.enlarge);
     }
     return x * 2 - 1;
   }
