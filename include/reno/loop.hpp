@@ -14,7 +14,9 @@
 #include <utility>
 #include <vector>
 
+#include "reno/device_graph.hpp"
 #include "reno/objective.hpp"
+#include "reno/replayed_objective.hpp"
 
 namespace reno {
 
@@ -68,6 +70,7 @@ struct LoopOptions {
   std::function<void(const Iteration&)> on_iteration;  ///< may be empty
   std::function<void(std::int64_t)> on_step;           ///< after a step: which iteration comes; may be empty
   std::function<bool()> should_stop;                   ///< asked after each step; may be empty
+  DeviceGraph* graph = nullptr;  ///< an empty one: replays of the second gradient give the others
 };
 
 namespace detail {
@@ -127,8 +130,9 @@ inline std::int64_t optimize_noise(const Objective& objective, const EncodedProm
                                    at::Tensor& noise, const NextNoise& next_noise, const LoopOptions& options,
                                    std::vector<ImageResult>& results) {
   using Clock = std::chrono::steady_clock;
+  ReplayedObjective replayed(objective, prompts, options.graph);
   const auto evaluate = [&](const at::Tensor& point) {
-    return objective.measure(point, prompts, /*with_gradient=*/true).evaluation();
+    return replayed.measure(point, /*with_gradient=*/true).evaluation();
   };
   const auto& stages = objective.clock();
   results.resize(static_cast<std::size_t>(noise.size(0)));
@@ -137,7 +141,7 @@ inline std::int64_t optimize_noise(const Objective& objective, const EncodedProm
   for (std::int64_t i = options.first_iteration; i < options.iterations; ++i) {
     const bool last = i + 1 == options.iterations;
     const Measurement measurement =
-        objective.measure(noise, prompts, /*with_gradient=*/i >= options.gradient_from && !last);
+        replayed.measure(noise, /*with_gradient=*/i >= options.gradient_from && !last);
     Iteration iteration{
         i, detail::to_host(measurement, objective.rewards(), i), noise.detach(), measurement.images, 0.0, {}};
 

@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -52,6 +53,15 @@ struct Measurement {
 
   Evaluation evaluation() const { return {total + regularization, gradient}; }
 };
+
+/// Does pieces of work that do not depend on each other, in any order, and so that a device may do them at
+/// the same time. What follows on the device follows after all of them.
+using SideBySide = std::function<void(const std::vector<std::function<void()>>&)>;
+
+/// One after another, which takes the least memory.
+inline void in_order(const std::vector<std::function<void()>>& pieces) {
+  for (const auto& piece : pieces) piece();
+}
 
 /// A generator, rewards and the regulariser's weight, as one function of the noise.
 class Objective {
@@ -93,19 +103,21 @@ class Objective {
   }
 
   /// noise: (N, ...) float32 (float64 in a float64 run). The gradient is taken only when asked for; without
-  /// it no graph is built.
-  Measurement measure(const at::Tensor& noise, const EncodedPrompts& prompts, bool with_gradient) const {
+  /// it no graph is built. `rewards` does the work of those that see the same pixels.
+  Measurement measure(const at::Tensor& noise, const EncodedPrompts& prompts, bool with_gradient,
+                      const SideBySide& rewards = in_order) const {
     const at::AutoGradMode grad_mode(with_gradient);
     const at::Tensor leaf = noise.detach().requires_grad_(with_gradient);
     const at::Tensor images = generator_.generate(leaf, prompts.conditioning);
     mark_stage(clock_, "generate");
-    return measure_images(noise, leaf, images, prompts, with_gradient);
+    return measure_images(noise, leaf, images, prompts, with_gradient, rewards);
   }
 
   /// The images themselves, where `measure` goes by the generator's previews; without a gradient.
   Measurement measure_finished(const at::Tensor& noise, const EncodedPrompts& prompts) const {
     const at::NoGradGuard no_grad;
-    return measure_images(noise, {}, generator_.finish(noise, prompts.conditioning), prompts, false);
+    return measure_images(noise, {}, generator_.finish(noise, prompts.conditioning), prompts, false,
+                          in_order);
   }
 
   /// Images that were made otherwise, in several steps say: images, scores and total only, without any graph.
@@ -115,18 +127,19 @@ class Objective {
     result.images = images.detach();
     const auto precision = images.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
     result.total = at::zeros({images.size(0)}, images.options().dtype(precision));
-    measure_rewards(result, prompts, /*with_gradient=*/false);
+    measure_rewards(result, prompts, /*with_gradient=*/false, in_order);
     return result;
   }
 
  private:
   /// images: of `leaf`, which is the noise, with their graph where a gradient is wanted.
   Measurement measure_images(const at::Tensor& noise, const at::Tensor& leaf, const at::Tensor& images,
-                             const EncodedPrompts& prompts, bool with_gradient) const {
+                             const EncodedPrompts& prompts, bool with_gradient,
+                             const SideBySide& side_by_side) const {
     Measurement result;
     result.images = images.detach();
     result.total = at::zeros({noise.size(0)}, noise.options());
-    const at::Tensor image_gradient = measure_rewards(result, prompts, with_gradient);
+    const at::Tensor image_gradient = measure_rewards(result, prompts, with_gradient, side_by_side);
 
     const Regularization prior = regularize(noise.detach(), regularization_);
     result.norm = prior.norm;
@@ -155,7 +168,8 @@ class Objective {
 
   /// Fills scores and total; returns the cotangent of the images (undefined without gradient or without
   /// weighted rewards).
-  at::Tensor measure_rewards(Measurement& result, const EncodedPrompts& prompts, bool with_gradient) const {
+  at::Tensor measure_rewards(Measurement& result, const EncodedPrompts& prompts, bool with_gradient,
+                             const SideBySide& side_by_side) const {
     result.scores.resize(rewards_.size());
     result.gradient_norms.assign(rewards_.size(), at::zeros_like(result.total));
     at::Tensor image_gradient;
@@ -163,24 +177,30 @@ class Objective {
       const at::Tensor image_leaf = result.images.detach().requires_grad_(with_gradient);
       const at::Tensor pixels = preprocess(image_leaf, spec);
       mark_stage(clock_, "preprocess");
-      at::Tensor pixel_gradient;
+      std::vector<at::Tensor> gradients(rewards_.size());
+      std::vector<std::function<void()>> pieces;
       for (std::size_t k = 0; k < rewards_.size(); ++k) {
         if (!(rewards_[k].reward.preprocess() == spec)) continue;
-        const at::Tensor gradient =
-            measure_reward(result, k, pixels.detach(), prompts.features[k], with_gradient);
+        pieces.emplace_back([&, k] {
+          gradients[k] = measure_reward(result, k, pixels.detach(), prompts.features[k], with_gradient);
+        });
+      }
+      side_by_side(pieces);
+      at::Tensor pixel_gradient;
+      for (const at::Tensor& gradient : gradients)
         if (gradient.defined())
           pixel_gradient = pixel_gradient.defined() ? pixel_gradient + gradient : gradient;
-      }
       if (!pixel_gradient.defined()) continue;
       const at::Tensor gradient = product(pixels, image_leaf, pixel_gradient);
       mark_stage(clock_, "preprocess backward");
       image_gradient = image_gradient.defined() ? image_gradient + gradient : gradient;
     }
+    for (std::size_t k = 0; k < rewards_.size(); ++k)
+      result.total = result.total + rewards_[k].weight * (rewards_[k].reward.ceiling() - result.scores[k]);
     return image_gradient;
   }
 
-  /// Scores one reward, adds its weighted loss to the total and returns d(weight * loss) / d pixels, if it is
-  /// part of the objective.
+  /// Scores one reward and returns d(weight * loss) / d pixels, if it is part of the objective.
   at::Tensor measure_reward(Measurement& result, std::size_t k, const at::Tensor& pixels,
                             const OpaqueValue& features, bool with_gradient) const {
     const auto& [name, weight, reward] = rewards_[k];
@@ -190,7 +210,6 @@ class Objective {
     const at::Tensor score = reward.score(leaf, features);
     mark_stage(clock_, name);
     result.scores[k] = score.detach().to(result.total.scalar_type());
-    result.total = result.total + weight * (reward.ceiling() - result.scores[k]);
     if (!differentiate) return {};
     if (!score.requires_grad())
       throw ConfigurationError(fmt::format(

@@ -17,7 +17,7 @@ namespace reno {
 
 /// Changes whenever a type that crosses the boundary changes (Registry, Context, Option, handles,
 /// PluginDescriptor).
-inline constexpr std::uint32_t plugin_api_version = 1;
+inline constexpr std::uint32_t plugin_api_version = 2;
 
 inline constexpr std::uint64_t plugin_magic = 0x4f4e455250474e31;
 

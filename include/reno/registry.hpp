@@ -18,6 +18,7 @@
 
 #include "reno/component.hpp"
 #include "reno/context.hpp"
+#include "reno/device_graph.hpp"
 #include "reno/did_you_mean.hpp"
 #include "reno/options.hpp"
 
@@ -119,6 +120,7 @@ class Registry {
   Catalogue<AnyGenerator> generators{"generator"};
   Catalogue<AnyReward> rewards{"reward"};
   Catalogue<AnyOptimizer> optimizers{"optimizer"};
+  MakeDeviceGraph make_device_graph;  ///< empty where no device can record work
 
   /// Registers `Component` under `name`. Its kind is the concept that it satisfies; its options are
   /// `Component::Options`, and it is constructed as `Component(const Options&, const Context&)`.

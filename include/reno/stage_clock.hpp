@@ -68,6 +68,7 @@ class StageClock {
   }
 
  private:
+  friend class PausedClock;
   using Clock = std::chrono::steady_clock;
 
   struct Moment {
@@ -102,6 +103,24 @@ class StageClock {
   c10::Device device_;
   bool synchronize_;
   std::vector<Moment> moments_;
+};
+
+/// As long as it lives, marks on the clock, which may be null, say nothing: while work is recorded, no time
+/// of it passes.
+class PausedClock {
+ public:
+  explicit PausedClock(std::shared_ptr<StageClock> clock) : clock_(std::move(clock)) {
+    if (clock_) moments_.swap(clock_->moments_);
+  }
+  PausedClock(const PausedClock&) = delete;
+  PausedClock& operator=(const PausedClock&) = delete;
+  ~PausedClock() {
+    if (clock_) moments_.swap(clock_->moments_);
+  }
+
+ private:
+  std::shared_ptr<StageClock> clock_;
+  std::vector<StageClock::Moment> moments_;
 };
 
 /// Marks on a clock that may not be there.

@@ -87,6 +87,29 @@ TEST_CASE("a device that is not there ends with status 2", "[cli]") {
   CHECK_THAT(outcome.errors, Contains("run.device = \"cuda:97\" is not available: "));
 }
 
+TEST_CASE("a graph where there is no GPU ends with status 2", "[cli]") {
+  const Outcome outcome = run_text("[run]\ndevice = \"cpu\"\ncuda_graph = true\n" + generator + reward);
+  CHECK(outcome.status == 2);
+  CHECK_THAT(outcome.errors, Contains("run.cuda_graph needs a GPU, and this run is on cpu"));
+}
+
+TEST_CASE("the log says which of reno's own kernels are used, and they can be switched off", "[cli]") {
+  const TemporaryFolder folder;
+  const auto total = [&](const char* kernels, const std::string& expected) {
+    const auto output = folder.path() / kernels;
+    const Outcome outcome =
+        reno_run({quickstart, "--set", "run.iterations=2", "--set", "run.device=cpu", "--set",
+                  fmt::format("run.kernels={}", kernels), "--output", output.string()});
+    REQUIRE(outcome.status == 0);
+    CHECK_THAT(outcome.errors, Contains(expected));
+    const auto results = nlohmann::json::parse(read_file(output / "results.json"));
+    return results["mean"]["total"]["best"].get<double>();
+  };
+  const double with = total("true", "kernels: reno's own for group norm with SiLU");
+  const double without = total("false", "kernels: LibTorch's only, since run.kernels = false");
+  CHECK(with == Approx(without).epsilon(1e-4));
+}
+
 TEST_CASE("an output directory that cannot be written ends with status 2", "[cli]") {
   const Outcome outcome = run_text(generator + reward, {"--set", "run.output=/proc/reno"});
   CHECK(outcome.status == 2);

@@ -54,7 +54,7 @@ TEST_CASE("each reason to refuse a plugin has its own sentence", "[plugin]") {
              Contains("it has no entry point reno_plugin(): define it with RENO_PLUGIN"));
   CHECK_THAT(refusal("not-a-description"), Contains("reno_plugin() does not return a plugin description"));
   CHECK_THAT(refusal("wrong-api-version"),
-             Contains("it has plugin API version 999, this program has 1: rebuild"));
+             Contains("it has plugin API version 999, this program has 2: rebuild"));
   CHECK_THAT(refusal("wrong-build"),
              Contains("it was built with [libtorch 0.1, g++ 3], this program with [libtorch 2.11"));
   CHECK_THAT(refusal("throwing-install"), Contains("the install function threw"));

@@ -182,6 +182,13 @@ TEST_CASE("Wrong values are named with their position") {
         "\"example-prompts\"?"},
        {"benchmark_reward = \"hps\"",
         "run.toml:2:20: run.benchmark_reward = \"hps\" is neither total nor the name of a [[reward]]"},
+       {"cuda_graph = true\nmemory = \"lean\"",
+        "run.toml:2:14: run.cuda_graph replays an iteration with all weights where they lie, and run.memory "
+        "= "
+        "\"lean\" moves them; use memory = \"balanced\""},
+       {"cuda_graph = true\nprofile = true",
+        "run.toml:2:14: run.cuda_graph replays an iteration as one piece, and run.profile times its stages; "
+        "use one of them"},
        {"sed = 1", "run.toml:2:1: unknown key 'sed', did you mean 'seed'?"},
        {"\"se\\ned\" = 1", "run.toml:2:1: unknown key 'se ed', did you mean 'seed'?"}}));
   CHECK(complaint("[run]\n" + line + "\n" + rest) == expected);

@@ -39,6 +39,8 @@ output = "outputs/A red dog and a green cat"
 save_all_images = false
 tensorboard = false
 profile = false
+kernels = true
+cuda_graph = false
 checkpoint_seconds = 30.0
 
 [generator]

@@ -125,6 +125,9 @@ TEST_CASE("sweeps that make no sense are told so", "[sweep]") {
   CHECK_THAT(problem("[sweep.grid]\n\"optimizer.lr\" = []\n"), Contains("is empty, expected an array"));
   CHECK_THAT(problem("[sweep.grid]\n\"optimizer.lrr\" = [1.0]\n"),
              Contains("cell 'all, optimizer.lrr = 1.0': --set optimizer.lrr=1.0: unknown key 'lrr'"));
+  for (const char* key : {"run.device", "run.kernels", "run.output"})
+    CHECK_THAT(problem(fmt::format("kind = \"grid\"\n[sweep.grid]\n\"{}\" = [\"a\", \"b\"]\n", key)),
+               Contains(fmt::format("[sweep.grid] varies {}, which is one for all cells of a sweep", key)));
   trial.rewards = "[[reward]]\nplugin = \"square\"\n";
   CHECK_THAT(problem("kind = \"leave-one-out\"\n"), Contains("but only one has a weight above 0"));
 }

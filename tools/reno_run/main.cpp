@@ -1,5 +1,6 @@
 // reno-run: reads an experiment, loads plugins, runs it, and says what came out.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 
 #include <boost/dll/runtime_symbol_info.hpp>
@@ -10,6 +11,7 @@
 #include "command_line.hpp"
 #include "reno/experiment/reference.hpp"
 #include "reno/experiment/toml.hpp"
+#include "reno/nn/operator.hpp"
 #include "reno/optimizers/builtin.hpp"
 #include "reno/plugin_loader.hpp"
 #include "reno/program.hpp"
@@ -60,11 +62,16 @@ std::shared_ptr<spdlog::logger> make_log(const CommandLine& line) {
   return log;
 }
 
-/// reno's own operators for the device, where they were built. The networks look for them.
-void load_kernels_for(const c10::Device& device, Registry& registry, spdlog::logger& log) {
+/// reno's own operators for the device, where they were built and are wanted. The networks look for them.
+void load_kernels_for(const c10::Device& device, bool wanted, Registry& registry, spdlog::logger& log) {
+  if (!wanted) return log.info("kernels: LibTorch's only, since run.kernels = false");
   const auto status = load_kernels(library_directory() / "kernels", device.type(), registry);
   if (status && !status->refusal.empty())
     log.warn("{}; LibTorch's own operators do its work", status->refusal);
+  const auto own = nn::own_operators(device.type());
+  if (own.empty())
+    return log.info("kernels: LibTorch's only; there are none of reno's own for {}", device.str());
+  log.info("kernels: reno's own for {} (run.kernels = false: LibTorch's only)", fmt::join(own, ", "));
 }
 
 /// A component that is not there may be one that was refused: its reason belongs to the message.
@@ -205,7 +212,7 @@ void perform(const CommandLine& line) {
   if (!line.dry_run) catch_stop_signals();
   const Experiment experiment = read(line, registry, plugins);
   const Context context = make_context(experiment, resolve_device(experiment.run.device), make_log(line));
-  load_kernels_for(context.device, registry, *context.log);
+  load_kernels_for(context.device, experiment.run.kernels, registry, *context.log);
   if (line.dry_run) return dry_run(experiment, registry, context, line);
   if (!line.launcher.empty()) return launch(experiment, registry, line);
   if (line.jobs > 1) return run_jobs(experiment, registry, context.device, line);

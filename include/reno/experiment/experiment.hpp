@@ -51,6 +51,8 @@ struct RunOptions {
   bool save_all_images = false;
   bool tensorboard = false;
   bool profile = false;
+  bool kernels = true;
+  bool cuda_graph = false;
   double checkpoint_seconds = 30.0;
 
   void describe(auto& field) {
@@ -98,6 +100,13 @@ struct RunOptions {
     field("profile", profile,
           "wait for the device at the end of each stage: what results.json says of an iteration is then what "
           "each stage takes alone");
+    field(
+        "kernels", kernels,
+        "use reno's own operators, where they were made for the device and its numbers; the log says which. "
+        "false: LibTorch's only");
+    field("cuda_graph", cuda_graph,
+          "mode optimize on a GPU: record the second iteration of a batch as a CUDA graph, and replay it in "
+          "those that follow. Not with run.memory = \"lean\"");
     field("checkpoint_seconds", checkpoint_seconds,
           "how often the state of unfinished images is saved for --resume; 0: after every iteration",
           bounds{0});

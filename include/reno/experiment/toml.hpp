@@ -67,6 +67,17 @@ inline void check_run(const RunOptions& run, const toml::table& root, Problems& 
     problems.add(where("prompts"),
                  "run.prompts is not read by run.task = \"single\"; do you mean task = \"example-prompts\"?");
   }
+  if (run.cuda_graph && run.memory == MemoryMode::lean) {
+    problems.add(where("cuda_graph"),
+                 "run.cuda_graph replays an iteration with all weights where they lie, and run.memory = "
+                 "\"lean\" moves them; use memory = \"balanced\"");
+  }
+  if (run.cuda_graph && run.profile) {
+    problems.add(
+        where("cuda_graph"),
+        "run.cuda_graph replays an iteration as one piece, and run.profile times its stages; use one "
+        "of them");
+  }
 }
 
 inline void check_rewards(const Experiment& experiment, const toml::table& root,

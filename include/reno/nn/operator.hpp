@@ -8,7 +8,9 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <tuple>
+#include <vector>
 
 namespace reno::nn {
 
@@ -39,6 +41,16 @@ std::optional<c10::TypedOperatorHandle<Signature>> find_operator(const char* nam
   const auto found = c10::Dispatcher::singleton().findSchema({name, ""});
   if (!found || !found->hasKernelForDispatchKey(key)) return std::nullopt;
   return found->typed<Signature>();
+}
+
+/// What operators there are for such a device, for people to read.
+inline std::vector<std::string> own_operators(c10::DeviceType device) {
+  std::vector<std::string> names;
+  if (find_operator<GroupNormOperator>("reno::group_norm", device))
+    names.emplace_back("group norm with SiLU");
+  if (find_operator<AttentionOperator>("reno::attention", device))
+    names.emplace_back("attention of bfloat16");
+  return names;
 }
 
 }  // namespace reno::nn

@@ -69,9 +69,27 @@ inline AnyOptions generator_options(const Experiment& experiment) {
   return options;
 }
 
-/// Loads generator and rewards; see require_gradient for what it throws besides.
+/// Throws ConfigurationError where `run.cuda_graph` asks for what the device cannot do.
+inline void require_graph(const Experiment& experiment, const Registry& registry, const Context& context) {
+  if (!experiment.run.cuda_graph || context.device.is_meta()) return;
+  if (!context.device.is_cuda())
+    throw ConfigurationError(
+        fmt::format("run.cuda_graph needs a GPU, and this run is on {}", context.device.str()));
+  if (!registry.make_device_graph)
+    throw ConfigurationError(
+        "run.cuda_graph needs reno's own CUDA kernels (run.kernels = true, and a build with nvcc 13)");
+}
+
+/// What an iteration is recorded as; null unless `run.cuda_graph` asks for it.
+inline std::unique_ptr<DeviceGraph> make_graph(const Experiment& experiment, const Registry& registry,
+                                               const Context& context) {
+  return experiment.run.cuda_graph ? registry.make_device_graph(context.device) : nullptr;
+}
+
+/// Loads generator and rewards; see require_gradient and require_graph for what it throws besides.
 inline Objective load_objective(const Experiment& experiment, const Registry& registry,
                                 const Context& context) {
+  require_graph(experiment, registry, context);
   auto generator = create_component(registry.generators, experiment.generator.plugin,
                                     generator_options(experiment), context);
   if (experiment.refine.steps > 0 && !generator.can_refine())

@@ -142,7 +142,9 @@ class Run {
       record_.remove_leftovers(batch);
     record_.begin(batch);
 
+    const auto graph = make_graph(experiment_, registry_, context_);
     LoopOptions loop;
+    loop.graph = graph.get();
     loop.iterations = iterations();
     loop.first_iteration = work.iteration;
     loop.gradient_from = draws();

@@ -1,4 +1,4 @@
-// The plugin of operators for NVIDIA GPUs.
+// The plugin for NVIDIA GPUs: operators, and graphs (cuda_graph.hpp).
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -9,6 +9,7 @@
 #include <tuple>
 
 #include "../operators.hpp"
+#include "cuda_graph.hpp"
 #include "launch.hpp"
 #include "reno/plugin.hpp"
 
@@ -107,6 +108,7 @@ at::Tensor group_norm_backward(const at::Tensor& gradient, const at::Tensor& x, 
 
 }  // namespace
 
-RENO_PLUGIN("cuda-kernels", [](reno::Registry&) {
+RENO_PLUGIN("cuda-kernels", [](reno::Registry& registry) {
   static const auto kept = register_operators(c10::DispatchKey::CUDA, {group_norm, group_norm_backward});
+  registry.make_device_graph = make_cuda_graph;
 })
