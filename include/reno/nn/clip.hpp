@@ -34,8 +34,10 @@ struct CLIPAttention {
         v_proj(w / "v_proj", config.hidden_size, config.hidden_size),
         out_proj(w / "out_proj", config.hidden_size, config.hidden_size) {}
 
-  at::Tensor operator()(const at::Tensor& x, bool causal) const {
-    return out_proj(attention(q_proj(x), k_proj(x), v_proj(x), heads, {.causal = causal}));
+  at::Tensor operator()(const at::Tensor& x, bool causal) const { return (*this)(x, x, causal); }
+  /// What `queries` (N, Q, hidden) find in x.
+  at::Tensor operator()(const at::Tensor& queries, const at::Tensor& x, bool causal) const {
+    return out_proj(attention(q_proj(queries), k_proj(x), v_proj(x), heads, {.causal = causal}));
   }
 };
 
@@ -65,6 +67,13 @@ struct CLIPEncoderLayer {
 
   at::Tensor operator()(const at::Tensor& x, bool causal) const {
     const auto attended = x + self_attn(layer_norm1(x), causal);
+    return attended + mlp(layer_norm2(attended));
+  }
+
+  /// Of the first token alone, which sees all: (N, 1, hidden).
+  at::Tensor first_token(const at::Tensor& x) const {
+    const auto normed = layer_norm1(x);
+    const auto attended = x.narrow(1, 0, 1) + self_attn(normed.narrow(1, 0, 1), normed, /*causal=*/false);
     return attended + mlp(layer_norm2(attended));
   }
 };
@@ -168,11 +177,12 @@ struct CLIPVisionModel {
         layers(detail::clip_layers(w / "vision_model.encoder.layers", config)),
         post_layernorm(w / "vision_model.post_layernorm", config.hidden_size, config.layer_norm_eps) {}
 
-  /// Normalised pixels (N, 3, size, size) -> pooled output (N, hidden): the class token's.
+  /// Normalised pixels (N, 3, size, size) -> pooled output (N, hidden): the class token's, which is all that
+  /// is wanted of the last layer.
   at::Tensor operator()(const at::Tensor& pixels) const {
     at::Tensor x = embed(pixels);
-    for (const auto& layer : layers) x = layer(x, /*causal=*/false);
-    return post_layernorm(x.select(1, 0));
+    for (std::size_t i = 0; i + 1 < layers.size(); ++i) x = layers[i](x, /*causal=*/false);
+    return post_layernorm(layers.back().first_token(x).select(1, 0));
   }
 
   /// What the first layer sees (N, 1 + patches, hidden).
