@@ -15,10 +15,17 @@
 namespace reno {
 
 /// Trades memory for speed. `fast` keeps everything on the device and every activation; `balanced` releases
-/// the prompt's encoders once it is encoded, and recomputes activations where that saves much; `lean` keeps
+/// the prompt's encoders once it is encoded, and recomputes the denoiser's activations; `lean` keeps
 /// all components on the host but while they work, and a generator's stages forget all that is between their
 /// way forwards and the way back.
 enum class MemoryMode { fast, balanced, lean };
+
+/// Whether a denoiser's blocks are computed again on the way back.
+inline bool recompute_denoiser(MemoryMode memory) { return memory != MemoryMode::fast; }
+
+/// The same of a decoder, which does most of an iteration's work, and whose graph holds little: the inputs of
+/// its norms.
+inline bool recompute_decoder(MemoryMode memory) { return memory == MemoryMode::lean; }
 
 struct Context {
   c10::Device device = c10::kCPU;

@@ -21,7 +21,7 @@ class DeviceGraph {
   /// Calls `work` to record what it asks of the device. Nothing has been computed when this returns: tensors
   /// that were made have their places, and get their values when it is replayed. `work` must have been done
   /// before without a recording, wait for nothing, and fetch nothing from pageable host memory. Throws what
-  /// `work` throws, and c10::Error when it did what cannot be recorded; the device is as before then.
+  /// `work` throws, and c10::Error when it did what cannot be recorded; the graph is of no use then.
   virtual void record(const std::function<void()>& work) = 0;
 
   /// Within `record`: does pieces of work that do not depend on each other so that replays may do them at the

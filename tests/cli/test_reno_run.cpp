@@ -88,9 +88,12 @@ TEST_CASE("a device that is not there ends with status 2", "[cli]") {
 }
 
 TEST_CASE("a graph where there is no GPU ends with status 2", "[cli]") {
-  const Outcome outcome = run_text("[run]\ndevice = \"cpu\"\ncuda_graph = true\n" + generator + reward);
-  CHECK(outcome.status == 2);
-  CHECK_THAT(outcome.errors, Contains("run.cuda_graph needs a GPU, and this run is on cpu"));
+  for (const auto& more : {std::vector<std::string>{}, {"--dry-run"}}) {
+    const Outcome outcome =
+        run_text("[run]\ndevice = \"cpu\"\ncuda_graph = true\n" + generator + reward, more);
+    CHECK(outcome.status == 2);
+    CHECK_THAT(outcome.errors, Contains("run.cuda_graph needs a GPU, and this run is on cpu"));
+  }
 }
 
 TEST_CASE("the log says which of reno's own kernels are used, and they can be switched off", "[cli]") {

@@ -87,8 +87,8 @@ struct RunOptions {
                                      {"float64", c10::kDouble}}});
     field("memory", memory,
           "fast: keep all weights and activations on the device; balanced: release the encoders of prompts "
-          "after their work, and recompute activations where that saves much; lean: keep each model on the "
-          "host but while it works, and no activations between its way forwards and back; slower",
+          "after their work, and recompute the denoiser's activations; lean: keep each model on the host but "
+          "while it works, and no activations between its way forwards and back; slower",
           spelling<MemoryMode>{
               {{"fast", MemoryMode::fast}, {"balanced", MemoryMode::balanced}, {"lean", MemoryMode::lean}}});
     field("output", output,

@@ -47,7 +47,7 @@ class PreviewDecoder {
                      nn::Visits::every_iteration);
     decoder_.emplace(weights_->weights(), config);
     if (context.log) log_unused({weights_->weights()}, "preview", *context.log, {"encoder."});
-    decoder_->recompute = context.memory != MemoryMode::fast;
+    decoder_->recompute = recompute_decoder(context.memory);
     scaling_factor_ = config.scaling_factor;
     dtype_ = context.dtype;
   }

@@ -100,7 +100,8 @@ struct StableDiffusion {
         preview(preview, config.vae, context),
         log(context.log),
         clock(context.clock) {
-    unet.recompute = vae.recompute = context.memory != MemoryMode::fast;
+    unet.recompute = recompute_denoiser(context.memory);
+    vae.recompute = recompute_decoder(context.memory);
     if (!log) return;
     log_unused({text_weights.weights()}, "text_encoder", *log);
     log_unused({unet_weights.weights()}, "unet", *log);

@@ -146,7 +146,8 @@ struct StableDiffusionXL {
         vae_dtype(decoder_dtype.value_or(context.dtype)),
         log(context.log),
         clock(context.clock) {
-    unet.recompute = vae.recompute = context.memory != MemoryMode::fast;
+    unet.recompute = recompute_denoiser(context.memory);
+    vae.recompute = recompute_decoder(context.memory);
     if (!log) return;
     log_unused({text_weights.weights()}, "text_encoder", *log);
     log_unused({text_weights_2.weights()}, "text_encoder_2", *log);

@@ -112,7 +112,8 @@ struct Flux {
             [&] { return transformer.embed_positions(max_length, grid.rows, grid.columns); })),
         log(context.log),
         clock(context.clock) {
-    transformer.recompute = vae.recompute = context.memory != MemoryMode::fast;
+    transformer.recompute = recompute_denoiser(context.memory);
+    vae.recompute = recompute_decoder(context.memory);
     if (!log) return;
     log_unused({text_weights.weights()}, "text_encoder", *log);
     log_unused({text_weights_2.weights()}, "text_encoder_2", *log);

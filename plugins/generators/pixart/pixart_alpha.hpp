@@ -110,7 +110,8 @@ struct PixArtAlpha {
         })),
         log(context.log),
         clock(context.clock) {
-    transformer.recompute = vae.recompute = context.memory != MemoryMode::fast;
+    transformer.recompute = recompute_denoiser(context.memory);
+    vae.recompute = recompute_decoder(context.memory);
     if (!log) return;
     log_unused({text_weights.weights()}, "text_encoder", *log);
     log_unused({transformer_weights.weights()}, "transformer", *log);
