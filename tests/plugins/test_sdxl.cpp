@@ -377,7 +377,7 @@ TEST_CASE("SDXL generators: recomputing takes less memory", "[plugins]") {
   register_meta_kernels();
   auto& meter = MetaMemory::install();
   for (const auto& golden : test::goldens("generators/sdxl-turbo")) {
-    const auto peak = [&](MemoryMode memory) {
+    const auto kept = [&](MemoryMode memory) {
       Context context;
       context.device = at::kMeta;
       context.memory = memory;
@@ -389,13 +389,16 @@ TEST_CASE("SDXL generators: recomputing takes less memory", "[plugins]") {
       shape.insert(shape.begin(), 1);
       const auto noise = at::empty(shape, at::TensorOptions(at::kMeta)).requires_grad_(true);
       const auto image = generator.generate(noise, generator.encode({"a cat"}));
-      const auto kept = meter.live() - before;  // when rewards are computed
+      const auto live = meter.live() - before;  // when rewards are computed
       image.sum().backward();
-      return kept;
+      return live;
     };
-    const auto fast = peak(MemoryMode::fast), balanced = peak(MemoryMode::balanced);
-    INFO("fast " << fast << ", balanced " << balanced << " bytes");
-    CHECK(balanced < fast / 2);
+    // `balanced` keeps the decoder's activations, which are more in so small a model than the denoiser's.
+    const auto fast = kept(MemoryMode::fast), balanced = kept(MemoryMode::balanced),
+               lean = kept(MemoryMode::lean);
+    INFO("fast " << fast << ", balanced " << balanced << ", lean " << lean << " bytes");
+    CHECK(balanced < fast * 3 / 4);
+    CHECK(lean < balanced / 4);
   }
 }
 
