@@ -94,6 +94,9 @@ TEST_CASE("a graph where there is no GPU ends with status 2", "[cli]") {
     CHECK(outcome.status == 2);
     CHECK_THAT(outcome.errors, Contains("run.cuda_graph needs a GPU, and this run is on cpu"));
   }
+  // Whoever queues it need not have the GPU.
+  CHECK(run_text("[run]\ncuda_graph = true\n" + generator + reward, {"--launcher", "slurm", "--dry-run"})
+            .status == 0);
 }
 
 TEST_CASE("the log says which of reno's own kernels are used, and they can be switched off", "[cli]") {

@@ -184,8 +184,7 @@ TEST_CASE("Wrong values are named with their position") {
         "run.toml:2:20: run.benchmark_reward = \"hps\" is neither total nor the name of a [[reward]]"},
        {"cuda_graph = true\nmemory = \"lean\"",
         "run.toml:2:14: run.cuda_graph replays an iteration with all weights where they lie, and run.memory "
-        "= "
-        "\"lean\" moves them; use memory = \"balanced\""},
+        "= \"lean\" moves them; use memory = \"balanced\""},
        {"cuda_graph = true\nprofile = true",
         "run.toml:2:14: run.cuda_graph replays an iteration as one piece, and run.profile times its stages; "
         "use one of them"},

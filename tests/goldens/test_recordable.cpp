@@ -3,13 +3,11 @@
 #include <ATen/record_function.h>
 
 #include <catch2/catch.hpp>
-#include <set>
 #include <string>
 
 #include "goldens/tiny_generators.hpp"
 #include "reno/nn/meta_kernels.hpp"
 #include "reno/replayed_objective.hpp"
-#include "reno/run/device.hpp"
 
 using namespace reno;
 using namespace reno::test;
@@ -63,9 +61,9 @@ TEST_CASE("generators: from the second iteration on, nothing comes from the host
           "[goldens]") {
   register_meta_kernels();
   for_each_generator([](const std::string& name, const fs::path& folder) {
-    for (const char* memory : {"fast", "balanced"}) {
-      INFO(memory);
-      const auto experiment = with_all_rewards(name, folder, fmt::format("memory = \"{}\"\n", memory));
+    for (const char* run : {"memory = \"fast\"\n", "memory = \"balanced\"\ndtype = \"bfloat16\"\n"}) {
+      INFO(run);
+      const auto experiment = with_all_rewards(name, folder, run);
       Context context = quiet_context(experiment);
       context.device = at::kMeta;
       const Objective objective = load_objective(experiment, plugin_registry(), context);

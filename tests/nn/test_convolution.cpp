@@ -80,7 +80,7 @@ TEST_CASE("A convolution of an enlarged map is that of the map which is made lar
   };
   const Sizes doubled{32, 40, 64, 80}, small{4, 5, 8, 10}, odd{32, 40, 63, 80}, tripled{32, 33, 96, 99};
   const std::pair<at::ScalarType, double> dtypes[] = {
-      {at::kDouble, 1e-12}, {at::kFloat, 1e-5}, {at::kHalf, 1e-2}, {at::kBFloat16, 5e-2}};
+      {at::kDouble, 1e-12}, {at::kFloat, 1e-5}, {at::kHalf, 3e-3}, {at::kBFloat16, 2e-2}};
   for (const auto& [dtype, tolerance] : dtypes)
     for (const auto format : {at::MemoryFormat::Contiguous, at::MemoryFormat::ChannelsLast})
       for (const auto& sizes : {doubled, small, odd, tripled})
@@ -115,7 +115,7 @@ TEST_CASE("A convolution of an enlarged map that is being trained gets its gradi
   CHECK(x.grad().defined());
 }
 
-TEST_CASE("Doubling and convolving keeps neither map", "[nn]") {
+TEST_CASE("Doubling and convolving keeps its input no longer than the caller does", "[nn]") {
   const auto leaf = at::randn({1, 4, 32, 32}).requires_grad_(true);
   auto x = leaf * 2;
   const c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl> watched(x.getIntrusivePtr());

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include "reno/nn/operator.hpp"
 #include "reno/optimizers/builtin.hpp"
 #include "reno/plugin_loader.hpp"
 #include "reno/run/context.hpp"
@@ -26,7 +27,10 @@ inline const Registry& plugin_registry() {
       CHECK(plugin.refusal.empty());
     }
     const char* wanted = std::getenv("RENO_TEST_KERNELS");
-    if (wanted != nullptr && wanted == std::string("0")) return all;
+    if (wanted != nullptr && wanted == std::string("0")) {
+      CHECK(nn::own_operators(at::kCPU).empty());
+      return all;
+    }
     for (const auto device : devices())
       if (const auto kernels = load_kernels(RENO_BUILD_DIR "/lib/reno/kernels", device.type(), all)) {
         INFO(kernels->refusal);

@@ -213,7 +213,7 @@ void perform(const CommandLine& line) {
   const Experiment experiment = read(line, registry, plugins);
   const Context context = make_context(experiment, resolve_device(experiment.run.device), make_log(line));
   load_kernels_for(context.device, experiment.run.kernels, registry, *context.log);
-  require_graph(experiment, registry, context);
+  if (line.launcher.empty()) require_graph(experiment, registry, context);  // else it is run elsewhere
   if (line.dry_run) return dry_run(experiment, registry, context, line);
   if (!line.launcher.empty()) return launch(experiment, registry, line);
   if (line.jobs > 1) return run_jobs(experiment, registry, context.device, line);

@@ -39,8 +39,8 @@ class SweepPlan {
       throw ConfigurationError("sweep.kind = \"grid\" needs [sweep.grid], or several sweep.seeds");
     for (const auto& [key, values] : options_.grid) {
       if (key == "run.device" || key == "run.kernels" || key == "run.output")
-        throw ConfigurationError(
-            fmt::format("[sweep.grid] varies {}, which is one for all cells of a sweep", key));
+        throw ConfigurationError(fmt::format(
+            "[sweep.grid] varies {}, which is one for all cells of a sweep: set it in [run]", key));
       points_ *= static_cast<std::int64_t>(values.size());
       if (points_ > most_cells) break;
     }
